@@ -1,0 +1,50 @@
+using OrtQLoRA.Graph.IR;
+
+namespace OrtQLoRA.Graph.Training;
+
+/// <summary>
+/// What graph building hands to an engine (dialect <c>session</c>). Training and eval models hold the frozen weights as
+/// initializers of the same names with the same <see cref="ITensor"/> objects, so that an engine can share them.
+/// </summary>
+/// <remarks>
+/// Training model, inputs: <see cref="UserInputs"/>, <see cref="ArtifactNames.LossWeight"/>, every parameter, every
+/// accumulation buffer; outputs: <see cref="ArtifactNames.Loss"/>, every accumulation output.
+/// Eval model, inputs: user inputs, every parameter; outputs: the loss, then the original model's outputs.
+/// Optimizer model, inputs: learning rate, step, and for each group its parameters, gradients and states as one flat
+/// float tensor each (parameters in order, each padded with zeros to a multiple of <see cref="ArenaAlignment"/> elements);
+/// outputs: the gradient norm and each updated tensor under its input's name with <c>.out</c>.
+/// </remarks>
+public sealed class TrainingArtifacts : IDisposable
+{
+    /// <summary>Elements to a multiple of which each parameter is padded inside its group's flat tensors (64 bytes).</summary>
+    public const int ArenaAlignment = 16;
+
+    /// <summary>Forward, loss, backward and gradient accumulation.</summary>
+    public required OnnxModel TrainingModel { get; init; }
+
+    /// <summary>Forward and loss, dropout off.</summary>
+    public required OnnxModel EvalModel { get; init; }
+
+    /// <summary>Clipping and parameter update.</summary>
+    public required OnnxModel OptimizerModel { get; init; }
+
+    /// <summary>Everything that training changes, in order.</summary>
+    public required IReadOnlyList<TrainableParameter> Parameters { get; init; }
+
+    /// <summary>Parameter groups, in order.</summary>
+    public required IReadOnlyList<ParameterGroup> Groups { get; init; }
+
+    /// <summary>Names of the optimizer's state tensors, for example first and second moments.</summary>
+    public required IReadOnlyList<string> OptimizerStates { get; init; }
+
+    /// <summary>What the caller feeds at each step: the model's own inputs, then labels or target.</summary>
+    public required IReadOnlyList<string> UserInputs { get; init; }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        TrainingModel.Dispose();
+        EvalModel.Dispose();
+        OptimizerModel.Dispose();
+    }
+}
