@@ -1,17 +1,20 @@
 namespace OrtQLoRA.Graph.IR;
 
-/// <summary>Hands out names that are unique in a graph and in its subgraphs.</summary>
+/// <summary>
+/// Hands out names that are unique in a graph and in all its subgraphs. A file may use one name in two subgraphs
+/// that do not see each other (the branches of an If), so each name counts how often it is taken.
+/// </summary>
 public sealed class NameAuthority
 {
-    private readonly HashSet<string> _taken = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, int> _taken = new(StringComparer.Ordinal);
     private readonly Dictionary<string, int> _counters = new(StringComparer.Ordinal);
 
     /// <summary>Whether the name is taken.</summary>
-    public bool IsTaken(string name) => _taken.Contains(name);
+    public bool IsTaken(string name) => _taken.ContainsKey(name);
 
-    /// <summary>Takes a name.</summary>
+    /// <summary>Takes a name unless it is taken.</summary>
     /// <returns>False if it was taken before.</returns>
-    public bool TryTake(string name) => _taken.Add(name);
+    public bool TryTake(string name) => _taken.TryAdd(name, 1);
 
     /// <summary>
     /// A name that is free now, for a value that is about to be created under it: <paramref name="stem"/> itself,
@@ -25,12 +28,25 @@ public sealed class NameAuthority
     }
 
     /// <summary>Gives a name back.</summary>
-    public void Release(string name) => _taken.Remove(name);
+    public void Release(string name)
+    {
+        if (_taken.TryGetValue(name, out int count))
+        {
+            if (count == 1)
+            {
+                _taken.Remove(name);
+            }
+            else
+            {
+                _taken[name] = count - 1;
+            }
+        }
+    }
 
     /// <summary>Takes <paramref name="stem"/> itself, or <c>stem_1</c>, <c>stem_2</c> and so on if that is taken.</summary>
     public string Unique(string stem)
     {
-        if (stem.Length > 0 && _taken.Add(stem))
+        if (stem.Length > 0 && TryTake(stem))
         {
             return stem;
         }
@@ -42,8 +58,11 @@ public sealed class NameAuthority
             counter++;
             name = $"{stem}_{counter}";
         }
-        while (!_taken.Add(name));
+        while (!TryTake(name));
         _counters[stem] = counter;
         return name;
     }
+
+    /// <summary>Takes a name, even one that another scope has taken.</summary>
+    internal void Take(string name) => _taken[name] = _taken.GetValueOrDefault(name) + 1;
 }

@@ -131,6 +131,10 @@ public sealed class NodeAttribute
         _ => [],
     };
 
+    /// <summary>The same attribute with what a file says beside its value.</summary>
+    internal NodeAttribute WithFileDetails(string? docString, ReadOnlyMemory<byte> unmodelled) =>
+        new(Kind, _value, ReferenceName) { DocString = docString, Unmodelled = unmodelled };
+
     private T As<T>(AttributeKind kind) => Kind == kind && _value is T value
         ? value
         : throw new GraphException($"An attribute of kind {Kind}{(ReferenceName is null ? "" : $" (reference to '{ReferenceName}')")} was read as {kind}.");

@@ -301,12 +301,12 @@ public sealed class OnnxGraph
 
     private Value Register(Value value)
     {
-        if (!Names.TryTake(value.Name))
+        if (!_values.TryAdd(value.Name, value))
         {
             throw new GraphException($"Two values of graph '{Name}' are named '{value.Name}'; ONNX wants each name assigned once.");
         }
 
-        _values[value.Name] = value;
+        Names.Take(value.Name);
         return value;
     }
 
