@@ -22,6 +22,18 @@ public sealed class KernelRegistry
         SliceKernels.Register(this);
         ReductionKernels.Register(this);
         MatMulKernels.Register(this);
+        EinsumKernel.Register(this);
+        GatherKernels.Register(this);
+        ScatterKernels.Register(this);
+        OrderKernels.Register(this);
+        SoftmaxKernels.Register(this);
+        NormalizationKernels.Register(this);
+        ConvolutionKernels.Register(this);
+        PoolingKernels.Register(this);
+        QuantizationKernels.Register(this);
+        ControlFlowKernels.Register(this);
+        RandomKernels.Register(this);
+        ContribKernels.Register(this);
     }
 
     /// <summary>The evaluator's own kernels.</summary>

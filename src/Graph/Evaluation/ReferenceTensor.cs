@@ -168,6 +168,9 @@ public sealed class ReferenceTensor
     /// <summary>A tensor with the shape and declared type of this one and other floating-point elements.</summary>
     public ReferenceTensor WithFloats(double[] values) => OfFloats(ElementType, Dims, values);
 
+    /// <summary>The same floating-point elements under another floating-point type, not rounded.</summary>
+    public ReferenceTensor As(DataType elementType) => elementType == ElementType ? this : OfFloats(elementType, Dims, [.. Floats]);
+
     /// <summary>The tensor with its floating-point elements rounded to the declared type.</summary>
     public ReferenceTensor Rounded()
     {
