@@ -1,0 +1,95 @@
+using System.Collections.Immutable;
+using System.Text;
+using OrtQLoRA.Graph.IR;
+
+namespace OrtQLoRA.Graph.Models;
+
+/// <summary>Names, shapes and initial values of a Llama decoder's weights.</summary>
+public static class LlamaWeights
+{
+    /// <summary>
+    /// Every weight of a model in the order of its use, by PyTorch's parameter name. Matrices of linear layers are laid out
+    /// [in, out], as exporters write them for MatMul; the embedding is [vocabulary, hidden].
+    /// </summary>
+    /// <exception cref="ConfigurationException">The options cannot be built.</exception>
+    public static IReadOnlyList<KeyValuePair<string, ImmutableArray<long>>> Shapes(LlamaModelOptions options)
+    {
+        options.Validate();
+        long hidden = options.HiddenSize;
+        long queries = (long)options.HeadCount * options.EffectiveHeadSize;
+        long keys = (long)options.EffectiveKeyValueHeadCount * options.EffectiveHeadSize;
+        long wide = options.IntermediateSize;
+        List<KeyValuePair<string, ImmutableArray<long>>> shapes = [];
+        Add("model.embed_tokens.weight", options.VocabularySize, hidden);
+        for (int i = 0; i < options.LayerCount; i++)
+        {
+            string layer = $"model.layers.{i}";
+            Add($"{layer}.input_layernorm.weight", hidden);
+            Add($"{layer}.self_attn.q_proj.weight", hidden, queries);
+            Add($"{layer}.self_attn.k_proj.weight", hidden, keys);
+            Add($"{layer}.self_attn.v_proj.weight", hidden, keys);
+            Add($"{layer}.self_attn.o_proj.weight", queries, hidden);
+            Add($"{layer}.post_attention_layernorm.weight", hidden);
+            Add($"{layer}.mlp.gate_proj.weight", hidden, wide);
+            Add($"{layer}.mlp.up_proj.weight", hidden, wide);
+            Add($"{layer}.mlp.down_proj.weight", wide, hidden);
+        }
+
+        Add("model.norm.weight", hidden);
+        if (!options.TieWordEmbeddings)
+        {
+            Add("lm_head.weight", hidden, options.VocabularySize);
+        }
+
+        return shapes;
+
+        void Add(string name, params ImmutableArray<long> dims) => shapes.Add(new(name, dims));
+    }
+
+    /// <summary>
+    /// Initial weights: ones for the norms, normal with <see cref="LlamaModelOptions.InitializerRange"/> elsewhere, divided
+    /// by sqrt(2 layers) for the two products of each layer that are added to the residual stream, so that its variance
+    /// does not grow with depth (Radford et al. 2019, section 2.3). Each tensor depends only on the seed and on its name.
+    /// </summary>
+    /// <exception cref="ConfigurationException">The options cannot be built.</exception>
+    public static IReadOnlyDictionary<string, ITensor> Initialize(LlamaModelOptions options)
+    {
+        Dictionary<string, ITensor> weights = new(StringComparer.Ordinal);
+        foreach ((string name, ImmutableArray<long> dims) in Shapes(options))
+        {
+            float[] values = new float[checked((int)dims.Aggregate(1L, (n, d) => n * d))];
+            if (dims.Length == 1)
+            {
+                Array.Fill(values, 1f);
+            }
+            else
+            {
+                bool joinsResidual = name.EndsWith("o_proj.weight", StringComparison.Ordinal) || name.EndsWith("down_proj.weight", StringComparison.Ordinal);
+                FillNormal(values, options.InitializerRange / (joinsResidual ? Math.Sqrt(2.0 * options.LayerCount) : 1), SeedOf(options.Seed, name));
+            }
+
+            weights.Add(name, DenseTensor.Of(dims, values));
+        }
+
+        return weights;
+    }
+
+    private static int SeedOf(int seed, string name) =>
+        unchecked((int)System.IO.Hashing.XxHash64.HashToUInt64(Encoding.UTF8.GetBytes(name), seed));
+
+    // Box and Muller 1958: two normal numbers from two uniform ones.
+    private static void FillNormal(Span<float> values, double standardDeviation, int seed)
+    {
+        Random random = new(seed);
+        for (int i = 0; i < values.Length; i += 2)
+        {
+            double radius = standardDeviation * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble()));
+            (double sin, double cos) = Math.SinCos(2 * Math.PI * random.NextDouble());
+            values[i] = (float)(radius * cos);
+            if (i + 1 < values.Length)
+            {
+                values[i + 1] = (float)(radius * sin);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+using System.Text.Json;
+using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Tokenizers.Bpe;
+
+namespace OrtQLoRA.Trainer.Tokenizers.HuggingFace.Models;
+
+/// <summary>Reads the <c>model</c> of a tokenizer.json.</summary>
+internal static class TokenModelReader
+{
+    private const int DefaultMaxCharacters = 100;
+
+    private static readonly Dictionary<string, Func<JsonElement, string, ITokenModel>> Kinds = new(StringComparer.Ordinal)
+    {
+        ["BPE"] = ReadBpe,
+        ["WordPiece"] = ReadWordPiece,
+    };
+
+    public static ITokenModel Read(JsonElement model, string source)
+    {
+        // Files of old versions leave the type out; only BPE has merges, only WordPiece this prefix.
+        string type = model.StringOr("type", model.TryGetProperty("merges", out _) ? "BPE" : "WordPiece");
+        return Kinds.TryGetValue(type, out Func<JsonElement, string, ITokenModel>? read)
+            ? read(model, source)
+            : throw new ModelFormatException(
+                $"'{source}' holds a tokenizer model of type '{type}'; {string.Join(" and ", Kinds.Keys)} can be read. If a SentencePiece tokenizer.model lies beside it, give that file.");
+    }
+
+    private static WordPieceModel ReadWordPiece(JsonElement model, string source) => new(
+        ReadVocabulary(model, source),
+        model.StringOr("unk_token", "[UNK]"),
+        model.StringOr("continuing_subword_prefix", "##"),
+        model.IntOr("max_input_chars_per_word", DefaultMaxCharacters));
+
+    private static BpeModel ReadBpe(JsonElement model, string source)
+    {
+        TokenVocabulary vocabulary = ReadVocabulary(model, source);
+        string prefix = model.StringOr("continuing_subword_prefix", "");
+        MergeTable merges = new();
+        int rank = 0;
+        foreach (JsonElement merge in model.Required("merges", JsonValueKind.Array, source).EnumerateArray())
+        {
+            (string left, string right) = SplitMerge(merge, source, rank);
+            string merged = left + (right.StartsWith(prefix, StringComparison.Ordinal) ? right[prefix.Length..] : right);
+            merges.Add(Id(left), Id(right), Id(merged), -rank);
+            rank++;
+        }
+
+        return new BpeModel(vocabulary, merges, new BpeModelOptions
+        {
+            UnknownToken = model.StringOrNull("unk_token"),
+            FuseUnknown = model.BoolOr("fuse_unk", false),
+            ByteFallback = model.BoolOr("byte_fallback", false),
+            IgnoreMerges = model.BoolOr("ignore_merges", false),
+            ContinuingPrefix = prefix,
+            EndOfWordSuffix = model.StringOr("end_of_word_suffix", ""),
+        });
+
+        int Id(string token) => vocabulary.IdOf(token)
+            ?? throw new ModelFormatException($"'{source}': merge {rank} needs the token '{token}', which the vocabulary lacks; vocabulary and merges are not of one tokenizer.");
+    }
+
+    private static (string Left, string Right) SplitMerge(JsonElement merge, string source, int rank)
+    {
+        if (merge.ValueKind == JsonValueKind.Array && merge.GetArrayLength() == 2
+            && merge[0].ValueKind == JsonValueKind.String && merge[1].ValueKind == JsonValueKind.String)
+        {
+            return (merge[0].GetString()!, merge[1].GetString()!);
+        }
+
+        string[] parts = merge.ValueKind == JsonValueKind.String ? merge.GetString()!.Split(' ') : [];
+        return parts.Length == 2
+            ? (parts[0], parts[1])
+            : throw new ModelFormatException($"'{source}': merge {rank} is {merge.GetRawText()}; a merge is two tokens, as \"a b\" or [\"a\", \"b\"].");
+    }
+
+    private static TokenVocabulary ReadVocabulary(JsonElement model, string source)
+    {
+        List<KeyValuePair<string, int>> entries = [];
+        foreach (JsonProperty entry in model.Required("vocab", JsonValueKind.Object, source).EnumerateObject())
+        {
+            if (entry.Value.ValueKind != JsonValueKind.Number || !entry.Value.TryGetInt32(out int id))
+            {
+                throw new ModelFormatException($"'{source}': the id of token '{entry.Name}' is {entry.Value.GetRawText()}, not a whole number.");
+            }
+
+            entries.Add(new(entry.Name, id));
+        }
+
+        return new TokenVocabulary(entries, source);
+    }
+}

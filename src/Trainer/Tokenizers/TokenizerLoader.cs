@@ -1,0 +1,81 @@
+using System.Text.Json;
+using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Tokenizers.HuggingFace;
+using OrtQLoRA.Trainer.Tokenizers.Llama2c;
+using OrtQLoRA.Trainer.Tokenizers.SentencePiece;
+
+namespace OrtQLoRA.Trainer.Tokenizers;
+
+/// <summary>Loads a tokenizer from whichever kind of file it is kept in.</summary>
+public static class TokenizerLoader
+{
+    // In the order in which a folder is searched: tokenizer.json says most.
+    private static readonly string[] FileNames = ["tokenizer.json", "tokenizer.model", "vocab.txt", "tokenizer.bin"];
+    private static readonly string[] SettingsNames = ["tokenizer_config.json", "special_tokens_map.json"];
+
+    /// <summary>Loads a tokenizer.</summary>
+    /// <param name="path">
+    /// A tokenizer.json of Hugging Face, a SentencePiece tokenizer.model, a WordPiece vocab.txt, a llama2.c vocabulary, under any
+    /// name, or a folder with one of them. Settings come from tokenizer_config.json and special_tokens_map.json beside it.
+    /// </param>
+    /// <exception cref="ModelFormatException">There is no such file, or it is of no kind that can be read, or damaged.</exception>
+    public static ITextTokenizer Load(string path)
+    {
+        string file = Directory.Exists(path) ? FindIn(path) : path;
+        if (!File.Exists(file))
+        {
+            throw new ModelFormatException($"There is no tokenizer '{file}'; give a {string.Join(", ", FileNames)} or the folder that holds one.");
+        }
+
+        byte[] content = File.ReadAllBytes(file);
+        ReadOnlySpan<byte> text = content.AsSpan().StartsWith("\uFEFF"u8) ? content.AsSpan(3) : content;
+        if (text.TrimStart(" \t\r\n"u8) is [(byte)'{', ..])
+        {
+            return TokenizerJsonReader.Read(content.AsMemory(content.Length - text.Length), ReadSettings(file), file);
+        }
+
+        if (Llama2cVocabularyFile.IsVocabulary(content))
+        {
+            return new Llama2cTokenizer(Llama2cVocabularyFile.Read(content, file));
+        }
+
+        if (WordPieceVocabularyReader.IsVocabulary(text))
+        {
+            return WordPieceVocabularyReader.Read(text, ReadSettings(file), file);
+        }
+
+        // Nothing but its first byte marks a SentencePiece model: field 1 of a message, the first piece.
+        if (content is [0x0A, ..])
+        {
+            IReadOnlyList<JsonElement> settings = ReadSettings(file);
+            return SentencePieceModelTokenizer.Read(content, file, Setting(settings, "add_bos_token") ?? true, Setting(settings, "add_eos_token") ?? false);
+        }
+
+        // The name says what was meant, so that the reader can say what is wrong with it.
+        return Path.GetExtension(file) == ".bin"
+            ? new Llama2cTokenizer(Llama2cVocabularyFile.Read(content, file))
+            : throw new ModelFormatException(
+                $"'{file}' ({content.Length} bytes) is no tokenizer that can be read: neither a tokenizer.json of Hugging Face, nor a SentencePiece tokenizer.model, nor a WordPiece vocab.txt (with a line [UNK]), nor a llama2.c vocabulary.");
+    }
+
+    private static string FindIn(string folder) => FileNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
+        ?? throw new ModelFormatException($"The folder '{folder}' holds no tokenizer; one of {string.Join(", ", FileNames)} is looked for.");
+
+    private static bool? Setting(IReadOnlyList<JsonElement> settings, string key) => settings.Select(s => s.BoolOrNull(key)).FirstOrDefault(b => b is not null);
+
+    private static List<JsonElement> ReadSettings(string tokenizerFile)
+    {
+        List<JsonElement> settings = [];
+        foreach (string name in SettingsNames)
+        {
+            string file = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(tokenizerFile))!, name);
+            if (File.Exists(file))
+            {
+                using JsonDocument document = TokenizerJsonReader.Parse(File.ReadAllBytes(file), file);
+                settings.Add(document.RootElement.Clone());
+            }
+        }
+
+        return settings;
+    }
+}
