@@ -18,19 +18,15 @@ internal static class TokenizerJsonReader
     public static PipelineTokenizer Read(ReadOnlyMemory<byte> content, IReadOnlyList<JsonElement> settings, string source)
     {
         using JsonDocument document = Parse(content, source);
-        JsonElement root = document.RootElement;
-        ITokenModel model = TokenModelReader.Read(root.Required("model", JsonValueKind.Object, source), source);
-        AddedToken[] added = ReadAddedTokens(root, source);
-        Dictionary<string, int> addedIds = added.DistinctBy(t => t.Content).ToDictionary(t => t.Content, t => t.Id, StringComparer.Ordinal);
-        return new PipelineTokenizer(model, added)
+        try
         {
-            Normalizer = NormalizerReader.Read(root.MemberOrNull("normalizer"), source),
-            PreTokenizer = PreTokenizerReader.Read(root.MemberOrNull("pre_tokenizer"), source),
-            PostProcessor = PostProcessorReader.Read(root.MemberOrNull("post_processor"), source),
-            Decoder = DecoderReader.Read(root.MemberOrNull("decoder"), source),
-            SpecialTokens = SpecialTokensReader.Read(
-                settings, model.UnknownId, token => addedIds.TryGetValue(token, out int id) ? id : model.IdOf(token)),
-        };
+            return Read(document.RootElement, settings, source);
+        }
+        // Strings that are no UTF-8 or no UTF-16 and numbers beyond their range are found only when they are read.
+        catch (Exception e) when (e is InvalidOperationException or FormatException)
+        {
+            throw new ModelFormatException($"'{source}' is damaged: {e.Message} Fetch the file again.", e);
+        }
     }
 
     /// <exception cref="ModelFormatException">The content is no JSON.</exception>
@@ -44,6 +40,22 @@ internal static class TokenizerJsonReader
         {
             throw new ModelFormatException($"'{source}' is no valid JSON: {e.Message} Fetch the file again or mend it there.", e);
         }
+    }
+
+    private static PipelineTokenizer Read(JsonElement root, IReadOnlyList<JsonElement> settings, string source)
+    {
+        ITokenModel model = TokenModelReader.Read(root.Required("model", JsonValueKind.Object, source), source);
+        AddedToken[] added = ReadAddedTokens(root, source);
+        Dictionary<string, int> addedIds = added.DistinctBy(t => t.Content).ToDictionary(t => t.Content, t => t.Id, StringComparer.Ordinal);
+        return new PipelineTokenizer(model, added)
+        {
+            Normalizer = NormalizerReader.Read(root.MemberOrNull("normalizer"), source),
+            PreTokenizer = PreTokenizerReader.Read(root.MemberOrNull("pre_tokenizer"), source),
+            PostProcessor = PostProcessorReader.Read(root.MemberOrNull("post_processor"), source),
+            Decoder = DecoderReader.Read(root.MemberOrNull("decoder"), source),
+            SpecialTokens = SpecialTokensReader.Read(
+                settings, model.UnknownId, token => addedIds.TryGetValue(token, out int id) ? id : model.IdOf(token)),
+        };
     }
 
     private static AddedToken[] ReadAddedTokens(JsonElement root, string source)

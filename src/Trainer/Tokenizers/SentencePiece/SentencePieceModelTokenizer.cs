@@ -7,8 +7,10 @@ namespace OrtQLoRA.Trainer.Tokenizers.SentencePiece;
 public sealed class SentencePieceModelTokenizer : ITextTokenizer
 {
     private readonly SentencePieceTokenizer _tokenizer;
+    private readonly int[] _before;
+    private readonly int[] _behind;
 
-    private SentencePieceModelTokenizer(SentencePieceTokenizer tokenizer)
+    private SentencePieceModelTokenizer(SentencePieceTokenizer tokenizer, bool addBeginning, bool addEnd)
     {
         _tokenizer = tokenizer;
         VocabularySize = tokenizer.Vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
@@ -16,6 +18,8 @@ public sealed class SentencePieceModelTokenizer : ITextTokenizer
             InVocabulary(tokenizer.UnknownToken, tokenizer.UnknownId),
             InVocabulary(tokenizer.BeginningOfSentenceToken, tokenizer.BeginningOfSentenceId),
             InVocabulary(tokenizer.EndOfSentenceToken, tokenizer.EndOfSentenceId));
+        _before = addBeginning && SpecialTokens.BeginningOfSequence is int first ? [first] : [];
+        _behind = addEnd && SpecialTokens.EndOfSequence is int last ? [last] : [];
     }
 
     /// <inheritdoc/>
@@ -35,7 +39,7 @@ public sealed class SentencePieceModelTokenizer : ITextTokenizer
         try
         {
             using MemoryStream stream = new(content.ToArray());
-            return new SentencePieceModelTokenizer(SentencePieceTokenizer.Create(stream, addBeginning, addEnd));
+            return new SentencePieceModelTokenizer(SentencePieceTokenizer.Create(stream, addBeginning, addEnd), addBeginning, addEnd);
         }
         // The library reports a damaged file by whatever its internals run into.
         catch (Exception e) when (e is not OutOfMemoryException)
@@ -45,8 +49,12 @@ public sealed class SentencePieceModelTokenizer : ITextTokenizer
     }
 
     /// <inheritdoc/>
-    public int[] Encode(string text, bool addSpecialTokens = true) =>
-        [.. _tokenizer.EncodeToIds(text, addSpecialTokens && _tokenizer.AddBeginningOfSentence, addSpecialTokens && _tokenizer.AddEndOfSentence)];
+    public int[] Encode(string text, bool addSpecialTokens = true)
+    {
+        // The library leaves the special tokens of an empty text out.
+        IReadOnlyList<int> ids = _tokenizer.EncodeToIds(text, addBeginningOfSentence: false, addEndOfSentence: false);
+        return addSpecialTokens ? [.. _before, .. ids, .. _behind] : [.. ids];
+    }
 
     /// <inheritdoc/>
     public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = true)
