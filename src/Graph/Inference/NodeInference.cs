@@ -6,15 +6,20 @@ namespace OrtQLoRA.Graph.Inference;
 public static class NodeInference
 {
     /// <summary>Sets the outputs' types as far as they follow from the inputs; leaves the others as they are.</summary>
-    /// <param name="node">The node.</param>
+    /// <param name="node">The node. A node of an operator without a rule keeps the types it has.</param>
     /// <param name="opset">Version of ONNX's own operator set.</param>
-    public static void Infer(Node node, long opset)
+    /// <exception cref="GraphException">The types of the inputs contradict the operator.</exception>
+    public static void Infer(Node node, long opset) => Infer(node, new InferenceContext(opset));
+
+    /// <summary>Sets the outputs' types as far as they follow from the inputs; leaves the others as they are.</summary>
+    /// <param name="node">The node. A node of an operator without a rule keeps the types it has.</param>
+    /// <param name="context">What is known beyond the node; serves one walk over a graph.</param>
+    /// <exception cref="GraphException">The types of the inputs contradict the operator.</exception>
+    public static void Infer(Node node, InferenceContext context)
     {
-        foreach (Value output in node.Outputs)
+        if (OperatorRegistry.TryGetRule(node, out InferenceRule? rule))
         {
-            output.Type ??= node.InputOrNull(0)?.ElementType is DataType type and not DataType.Undefined
-                ? new OnnxType.Tensor(type, null)
-                : null;
+            rule(new OperatorCall(node, context));
         }
     }
 }
