@@ -1,0 +1,13 @@
+namespace OrtQLoRA.Graph.Serialization;
+
+/// <summary>What the parts of one reading share: the name of the source for messages, and its external data.</summary>
+internal sealed class ReadContext(string source, ExternalDataReader externalData)
+{
+    /// <summary>The file's path, or words for a model in memory.</summary>
+    public string Source { get; } = source;
+
+    public ExternalDataReader ExternalData { get; } = externalData;
+
+    /// <summary>An error about a place in the source.</summary>
+    public ModelFormatException Error(string message, Exception? inner = null) => new($"{Source}: {message}", inner);
+}
