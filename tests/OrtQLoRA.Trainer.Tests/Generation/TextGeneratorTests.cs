@@ -1,8 +1,9 @@
 using OrtQLoRA.Graph;
 using OrtQLoRA.TestKit;
+using OrtQLoRA.Trainer.Generation;
 using OrtQLoRA.Trainer.Tokenizers.Llama2c;
 
-namespace OrtQLoRA.Trainer.Generation;
+namespace OrtQLoRA.Trainer.Tests.Generation;
 
 [TestClass]
 public sealed class TextGeneratorTests

@@ -1,6 +1,7 @@
 using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Generation;
 
-namespace OrtQLoRA.Trainer.Generation;
+namespace OrtQLoRA.Trainer.Tests.Generation;
 
 [TestClass]
 public sealed class TokenSamplerTests

@@ -1,10 +1,11 @@
 using System.Text;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Tokenizers;
 using OrtQLoRA.Trainer.Tokenizers.HuggingFace;
 using OrtQLoRA.Trainer.Tokenizers.Llama2c;
 using OrtQLoRA.Trainer.Tokenizers.SentencePiece;
 
-namespace OrtQLoRA.Trainer.Tokenizers;
+namespace OrtQLoRA.Trainer.Tests.Tokenizers;
 
 [TestClass]
 public sealed class TokenizerLoaderTests

@@ -3,7 +3,7 @@ using System.Text.Json;
 using Google.Protobuf;
 using OrtQLoRA.Trainer.Tokenizers.Llama2c;
 
-namespace OrtQLoRA.Trainer.Tokenizers;
+namespace OrtQLoRA.Trainer.Tests.Tokenizers;
 
 /// <summary>Spells one llama2.c vocabulary in the other formats that say the same, so that all must give equal ids.</summary>
 internal static class TokenizerSamples

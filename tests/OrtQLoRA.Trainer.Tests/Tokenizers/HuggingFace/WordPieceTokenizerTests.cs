@@ -1,7 +1,9 @@
 using System.Text.Json;
 using OrtQLoRA.TestKit;
+using OrtQLoRA.Trainer.Tokenizers;
+using OrtQLoRA.Trainer.Tokenizers.HuggingFace;
 
-namespace OrtQLoRA.Trainer.Tokenizers.HuggingFace;
+namespace OrtQLoRA.Trainer.Tests.Tokenizers.HuggingFace;
 
 [TestClass]
 public sealed class WordPieceTokenizerTests

@@ -1,8 +1,9 @@
 using System.Text;
 using OrtQLoRA.Graph;
 using OrtQLoRA.TestKit;
+using OrtQLoRA.Trainer.Tokenizers.Llama2c;
 
-namespace OrtQLoRA.Trainer.Tokenizers.Llama2c;
+namespace OrtQLoRA.Trainer.Tests.Tokenizers.Llama2c;
 
 [TestClass]
 public sealed class Llama2cTokenizerTests

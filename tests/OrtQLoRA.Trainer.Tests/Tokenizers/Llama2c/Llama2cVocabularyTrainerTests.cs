@@ -1,7 +1,8 @@
 using System.Text;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Tokenizers.Llama2c;
 
-namespace OrtQLoRA.Trainer.Tokenizers.Llama2c;
+namespace OrtQLoRA.Trainer.Tests.Tokenizers.Llama2c;
 
 [TestClass]
 public sealed class Llama2cVocabularyTrainerTests

@@ -1,6 +1,7 @@
 using System.Text;
+using OrtQLoRA.Trainer.Tokenizers.Unicode;
 
-namespace OrtQLoRA.Trainer.Tokenizers.Unicode;
+namespace OrtQLoRA.Trainer.Tests.Tokenizers.Unicode;
 
 [TestClass]
 public sealed class UnicodeNormalizerTests

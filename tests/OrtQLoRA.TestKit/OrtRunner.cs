@@ -1,0 +1,76 @@
+using System.Collections.Immutable;
+using System.Text;
+using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Serialization;
+
+namespace OrtQLoRA.TestKit;
+
+/// <summary>Runs models with ONNX Runtime on the CPU, from tensors of the IR to tensors of the IR.</summary>
+public static class OrtRunner
+{
+    /// <summary>Runs a model.</summary>
+    /// <param name="model">The model; written to memory, external data included.</param>
+    /// <param name="feeds">Tensors by input name.</param>
+    /// <param name="level">How far the runtime may rewrite the graph.</param>
+    /// <returns>The graph outputs by name.</returns>
+    public static IReadOnlyDictionary<string, ITensor> Run(
+        OnnxModel model, IReadOnlyDictionary<string, ITensor> feeds, GraphOptimizationLevel level = GraphOptimizationLevel.ORT_ENABLE_ALL)
+    {
+        using SessionOptions options = new() { GraphOptimizationLevel = level, IntraOpNumThreads = 1, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
+        using InferenceSession session = new(OnnxModelWriter.ToBytes(model), options);
+        return Run(session, feeds);
+    }
+
+    /// <summary>Runs a session.</summary>
+    public static IReadOnlyDictionary<string, ITensor> Run(InferenceSession session, IReadOnlyDictionary<string, ITensor> feeds)
+    {
+        Dictionary<string, OrtValue> inputs = [];
+        try
+        {
+            foreach ((string name, ITensor tensor) in feeds)
+            {
+                inputs[name] = ToOrtValue(tensor);
+            }
+
+            using RunOptions options = new();
+            using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(options, inputs, session.OutputNames);
+            return session.OutputNames.Zip(outputs).ToDictionary(p => p.First, p => FromOrtValue(p.Second));
+        }
+        finally
+        {
+            foreach (OrtValue value in inputs.Values)
+            {
+                value.Dispose();
+            }
+        }
+    }
+
+    private static OrtValue ToOrtValue(ITensor tensor)
+    {
+        long[] dims = [.. tensor.Dims];
+        if (tensor is StringTensor strings)
+        {
+            string[] values = [.. strings.Values.Select(v => Encoding.UTF8.GetString(v.Span))];
+            return OrtValue.CreateFromStringTensor(new DenseTensor<string>(values, [.. dims.Select(d => (int)d)]));
+        }
+
+        OrtValue value = OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, (TensorElementType)tensor.ElementType, dims);
+        if (tensor.ByteLength > 0)
+        {
+            tensor.Read(0, value.GetTensorMutableRawData());
+        }
+
+        return value;
+    }
+
+    private static ITensor FromOrtValue(OrtValue value)
+    {
+        OrtTensorTypeAndShapeInfo info = value.GetTensorTypeAndShape();
+        ImmutableArray<long> dims = [.. info.Shape];
+        return info.ElementDataType == TensorElementType.String
+            ? new StringTensor(dims, [.. value.GetStringTensorAsArray().Select(s => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes(s))])
+            : new DenseTensor((DataType)info.ElementDataType, dims, info.ElementCount == 0 ? default : value.GetTensorMutableRawData().ToArray());
+    }
+}
