@@ -41,7 +41,7 @@ public sealed class GraphBuilder
     public Node Emit(
         string opType, string domain, IEnumerable<Value?> inputs, int outputCount, params ReadOnlySpan<(string Name, NodeAttribute Value)> attributes)
     {
-        Node node = Graph.AddNode(opType, inputs, Scope + opType, domain, Before);
+        Node node = Graph.AddNode(opType, inputs, Graph.NodeNames.Reserve(Scope + opType), domain, Before);
         foreach ((string name, NodeAttribute value) in attributes)
         {
             node.SetAttribute(name, value);

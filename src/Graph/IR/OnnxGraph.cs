@@ -21,6 +21,7 @@ public sealed class OnnxGraph
         Name = name;
         Parent = parent;
         Names = parent?.Names ?? new NameAuthority();
+        NodeNames = parent?.NodeNames ?? new NameAuthority();
     }
 
     /// <summary>Name of the graph.</summary>
@@ -31,6 +32,12 @@ public sealed class OnnxGraph
 
     /// <summary>Hands out unique names; shared with all subgraphs.</summary>
     public NameAuthority Names { get; }
+
+    /// <summary>
+    /// Hands out unique node names, which ONNX Runtime asks for; shared with all subgraphs. Files may repeat a name or
+    /// leave it empty, and keep it so.
+    /// </summary>
+    public NameAuthority NodeNames { get; }
 
     /// <summary>A note to readers, if the model has one.</summary>
     public string? DocString { get; set; }
@@ -216,7 +223,8 @@ public sealed class OnnxGraph
     /// <returns>The node, as yet without outputs: see <see cref="Node.AddOutput"/>.</returns>
     public Node AddNode(string opType, IEnumerable<Value?> inputs, string? name = null, string domain = "", Node? before = null)
     {
-        Node node = new(this, opType, domain, name ?? opType);
+        Node node = new(this, opType, domain, name ?? NodeNames.Reserve(opType));
+        NodeNames.TryTake(node.Name);
         foreach (Value? input in inputs)
         {
             node.AddInput(input);
