@@ -21,9 +21,8 @@ internal sealed class ModelSerializer
 
     /// <param name="model">The model.</param>
     /// <param name="layout">Takes large tensors; null to keep all in one file.</param>
-    /// <param name="suppliedLocation">Location written for initializers that <paramref name="isSupplied"/> names.</param>
-    /// <param name="isSupplied">Initializers whose content the reader gets by other ways; null for none.</param>
-    public ModelSerializer(OnnxModel model, ExternalDataLayout? layout, string suppliedLocation = "", Func<Value, bool>? isSupplied = null)
+    /// <param name="suppliedAs">Data file name of an initializer whose content the reader gets by other ways, else null.</param>
+    public ModelSerializer(OnnxModel model, ExternalDataLayout? layout, Func<Value, string?>? suppliedAs = null)
     {
         TensorProtoBuilder tensors = new(layout);
         GraphProtoBuilder graphs = new(tensors);
@@ -33,10 +32,11 @@ internal sealed class ModelSerializer
         foreach ((Value value, TensorProto proto) in initializers)
         {
             ITensor content = value.Initializer!;
-            bool isWhole = isSupplied?.Invoke(value) == true && content is not StringTensor;
-            if (isWhole)
+            bool isWhole = false;
+            if (content is not StringTensor && suppliedAs?.Invoke(value) is string location)
             {
-                TensorProtoBuilder.FillReference(proto, content, suppliedLocation);
+                isWhole = true;
+                TensorProtoBuilder.FillReference(proto, content, location);
             }
             else
             {

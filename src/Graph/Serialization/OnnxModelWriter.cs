@@ -9,12 +9,6 @@ namespace OrtQLoRA.Graph.Serialization;
 /// </summary>
 public static class OnnxModelWriter
 {
-    /// <summary>
-    /// The data file that <see cref="ToBytes"/> names for initializers left out. There is no such file: the session
-    /// must be given these initializers.
-    /// </summary>
-    public const string SuppliedLocation = "supplied-by-the-session";
-
     /// <summary>Writes a model to a file, which appears whole or not at all.</summary>
     /// <param name="model">The model.</param>
     /// <param name="path">The file to create or replace; its folder must exist.</param>
@@ -45,14 +39,14 @@ public static class OnnxModelWriter
 
     /// <summary>Serializes a model to memory, for a session that is created from bytes.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="leaveOut">
-    /// Initializers of the main graph to write as references without data (location <see cref="SuppliedLocation"/>);
-    /// the session must be given them by name. Null for none.
+    /// <param name="suppliedAs">
+    /// For an initializer of the main graph whose content the session is given by other ways: the data file name to write
+    /// in its place; null to write the content. Null for all contents.
     /// </param>
     /// <exception cref="ConfigurationException">What remains is too large for one message.</exception>
-    public static byte[] ToBytes(OnnxModel model, Func<Value, bool>? leaveOut = null)
+    public static byte[] ToBytes(OnnxModel model, Func<Value, string?>? suppliedAs = null)
     {
-        ModelSerializer serializer = new(model, layout: null, SuppliedLocation, leaveOut);
+        ModelSerializer serializer = new(model, layout: null, suppliedAs);
         byte[] bytes = GC.AllocateUninitializedArray<byte>(checked((int)serializer.Length));
         using MemoryStream stream = new(bytes);
         serializer.Write(stream);

@@ -1,0 +1,122 @@
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Training;
+
+namespace OrtQLoRA.Graph.Optimizers;
+
+/// <summary>
+/// Builds the optimizer model described at <see cref="TrainingArtifacts"/>: the norm of all gradients, clipping, and
+/// each group's update on flat vectors, so that the number of nodes does not grow with the number of parameters.
+/// </summary>
+/// <remarks>
+/// The engine binds every <c>.out</c> output to its input's memory. That is safe because each reader of a vector is an
+/// ancestor of the node that overwrites it, which <see cref="InPlaceUpdateVerifier"/> checks for every optimizer.
+/// Gradients are only read. Clipping is PyTorch's <c>clip_grad_norm_</c>: min(1, max_norm / (norm + 1e-6)).
+/// </remarks>
+public static class OptimizerModelBuilder
+{
+    /// <summary>Operator set of the model: the lowest in which every operator used has its present form.</summary>
+    private const long OperatorSet = 18;
+
+    /// <summary>Added to the norm before it divides, as in PyTorch's <c>clip_grad_norm_</c>.</summary>
+    private const double ClipEpsilon = 1e-6;
+
+    /// <summary>Builds the model.</summary>
+    /// <param name="optimizer">Update rule and state.</param>
+    /// <param name="parameters">Everything that is trained.</param>
+    /// <param name="groups">Groups in order; groups without parameters have no inputs.</param>
+    /// <param name="maxGradNorm">Norm to which gradients are clipped; 0 does not clip.</param>
+    /// <exception cref="ConfigurationException">A parameter names no group, nothing is trained, or the norm is negative.</exception>
+    public static OnnxModel Build(
+        IOptimizerDefinition optimizer,
+        IReadOnlyList<TrainableParameter> parameters,
+        IReadOnlyList<ParameterGroup> groups,
+        double maxGradNorm = 0)
+    {
+        ArenaLayout layout = ArenaLayout.Create(parameters, groups);
+        if (!(maxGradNorm >= 0) || double.IsInfinity(maxGradNorm))
+        {
+            throw new ConfigurationException($"The maximal gradient norm is {maxGradNorm}; it must be a finite number, or 0 for no clipping.");
+        }
+
+        OnnxGraph graph = new("optimizer");
+        OnnxModel model = new(graph) { Opset = OperatorSet };
+        GraphBuilder builder = new(graph, OperatorSet);
+        Value rate = graph.AddInput(ArtifactNames.LearningRate, DataType.Float, Shape.Scalar);
+        Value step = graph.AddInput(ArtifactNames.Step, DataType.Int64, Shape.Scalar);
+        GroupInputs[] inputs = [.. layout.Groups.Select(g => GroupInputs.Add(graph, g, optimizer.StateNames))];
+
+        Value norm = EmitNorm(builder, inputs);
+        Value? scale = maxGradNorm == 0 ? null : EmitClipFactor(builder, norm, maxGradNorm);
+        OptimizerContext context = new(builder, builder.Cast(step, DataType.Double), builder.Cast(rate, DataType.Double));
+        IReadOnlyDictionary<string, Value> shared = optimizer.EmitShared(context);
+        Output(graph, norm, ArtifactNames.GradientNorm);
+        foreach (GroupInputs group in inputs)
+        {
+            builder.Scope = group.Group.Name + "/";
+            GroupUpdate update = optimizer.EmitUpdate(new GroupUpdateContext
+            {
+                Optimizer = context,
+                Shared = shared,
+                Parameters = group.Parameters,
+                Gradients = group.Gradients,
+                GradientScale = scale,
+                States = group.States,
+                LearningRate = group.Group.LearningRateFactor == 1
+                    ? context.LearningRate
+                    : builder.Mul(context.LearningRate, context.Constant(group.Group.LearningRateFactor)),
+                WeightDecay = group.Group.WeightDecay ?? optimizer.WeightDecay,
+            });
+            Replace(graph, group.Parameters, update.Parameters);
+            foreach (string state in optimizer.StateNames)
+            {
+                Replace(graph, group.States[state], update.States[state]);
+            }
+        }
+
+        return model;
+    }
+
+    /// <summary>Square root of the sum of squares over all groups, float scalar.</summary>
+    private static Value EmitNorm(GraphBuilder builder, IReadOnlyList<GroupInputs> groups)
+    {
+        builder.Scope = "norm/";
+        Value[] squares = [.. groups.Select(g => builder.Op("ReduceSumSquare", [g.Gradients], ("keepdims", 0L)))];
+        Value sum = squares.Length == 1 ? squares[0] : builder.Op("Sum", squares);
+        return builder.Op("Sqrt", [sum]);
+    }
+
+    /// <summary>min(1, max_norm / (norm + 1e-6)), double scalar.</summary>
+    private static Value EmitClipFactor(GraphBuilder builder, Value norm, double maxGradNorm)
+    {
+        Value denominator = builder.Add(builder.Cast(norm, DataType.Double), builder.Scalar(ClipEpsilon));
+        return builder.Op("Min", [builder.Div(builder.Scalar(maxGradNorm), denominator), builder.Scalar(1.0)]);
+    }
+
+    private static void Replace(OnnxGraph graph, Value input, Value replacement)
+    {
+        InPlaceUpdateVerifier.Verify(input, replacement);
+        Output(graph, replacement, ArtifactNames.Updated(input.Name));
+    }
+
+    private static void Output(OnnxGraph graph, Value value, string name)
+    {
+        value.Name = name;
+        graph.AddOutput(value);
+    }
+
+    private sealed record GroupInputs(ParameterGroup Group, Value Parameters, Value Gradients, IReadOnlyDictionary<string, Value> States)
+    {
+        public static GroupInputs Add(OnnxGraph graph, ArenaGroup group, IReadOnlyList<string> states)
+        {
+            Shape shape = Shape.Of(group.Length);
+            string name = group.Group.Name;
+            Value parameters = graph.AddInput(ArtifactNames.GroupParameters(name), DataType.Float, shape);
+            Value gradients = graph.AddInput(ArtifactNames.GroupGradients(name), DataType.Float, shape);
+            return new GroupInputs(
+                group.Group,
+                parameters,
+                gradients,
+                states.ToDictionary(s => s, s => graph.AddInput(ArtifactNames.GroupState(s, name), DataType.Float, shape)));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+using OrtQLoRA.Trainer.Schedules;
+
+namespace OrtQLoRA.Trainer.Configuration;
+
+/// <summary>Every setting that flags and configuration files know, in the order of the help text.</summary>
+public static class TrainingOptionCatalog
+{
+    private static readonly TrainingOptions Defaults = new();
+
+    /// <summary>All settings.</summary>
+    public static IReadOnlyList<TrainingOption> All { get; } =
+    [
+        new("model", "FILE", "ONNX model to fine-tune.", (o, t) => o.Model = t, o => o.Model),
+        new("data", "FILE", "Training data: JSON lines or plain text.", (o, t) => o.Data = t, o => o.Data),
+        new("eval-data", "FILE", "Data to evaluate on after training.", (o, t) => o.EvalData = t, o => o.EvalData),
+        new("out", "FOLDER", "Run folder to write.", (o, t) => o.Out = t, o => o.Out),
+        Choice<TrainingTask>("task", "What is learnt; causal-lm by default.", (o, v) => o.Task = v, o => o.Task),
+        new("loss-output", "NAME", "Output the loss is taken of; 'logits' or the only floating-point one by default.", (o, t) => o.LossOutput = t, o => o.LossOutput),
+        Choice<TrainingMethod>("method", "What is trained; lora by default.", (o, v) => o.Method = v, o => o.Method),
+        Choice<QuantizationKind>("quant", "How frozen weights are kept; none by default.", (o, v) => o.Quantization = v, o => o.Quantization),
+        new("rank", "R", "LoRA rank; 8 by default.", (o, t) => o.Rank = OptionText.Int(t), o => o.Rank),
+        new("alpha", "A", "LoRA alpha; 8 by default.", (o, t) => o.Alpha = OptionText.Double(t), o => o.Alpha),
+        Switch("rslora", "Scale by alpha/sqrt(rank) instead of alpha/rank.", (o, v) => o.RsLora = v, o => o.RsLora),
+        new("dropout", "P", "Dropout on the input of LoRA's A; 0 by default.", (o, t) => o.Dropout = OptionText.Double(t), o => o.Dropout),
+        List("targets", "Modules to adapt: suffixes, one regular expression, or all-linear (default).", (o, v) => o.Targets = v, o => o.Targets),
+        List("exclude-modules", "Modules to leave out: suffixes or one regular expression.", (o, v) => o.ExcludeModules = v, o => o.ExcludeModules),
+        new("layers-to-transform", "NUMBERS", "Layers to adapt; all by default.", (o, t) => o.LayersToTransform = OptionText.Ints(t), o => o.LayersToTransform),
+        new("rank-pattern", "PATTERN=R,...", "Ranks of single modules.", (o, t) => o.RankPattern = OptionText.Pairs(t, OptionText.Int), o => o.RankPattern),
+        new("alpha-pattern", "PATTERN=A,...", "Alphas of single modules.", (o, t) => o.AlphaPattern = OptionText.Pairs(t, OptionText.Double), o => o.AlphaPattern),
+        new("bias", "none|all|lora_only", "Which biases of the base are trained; none by default.", (o, t) => o.Bias = t, o => o.Bias),
+        List("modules-to-save", "Modules to train whole and save beside the adapter.", (o, v) => o.ModulesToSave = v, o => o.ModulesToSave),
+        new("init-lora-weights", "default|gaussian", "How LoRA starts.", (o, t) => o.InitLoraWeights = t, o => o.InitLoraWeights),
+        new("init-adapter", "PATH", "Adapter to start from: PEFT folder or safetensors file.", (o, t) => o.InitAdapter = t, o => o.InitAdapter),
+        new("batch", "N", $"Examples of a micro-batch; {Defaults.Batch} by default.", (o, t) => o.Batch = OptionText.Int(t), o => o.Batch),
+        new("grad-accum", "N", "Micro-batches of an optimizer step; 1 by default.", (o, t) => o.GradientAccumulation = OptionText.Int(t), o => o.GradientAccumulation),
+        Choice<LossNormalization>("loss-normalization", "How micro-batches weigh; mean by default.", (o, v) => o.LossNormalization = v, o => o.LossNormalization),
+        new("max-steps", "N", "Optimizer steps.", (o, t) => o.MaxSteps = OptionText.Long(t), o => o.MaxSteps),
+        new("epochs", "N", "Passes over the data; 1 by default if --max-steps is not given.", (o, t) => o.Epochs = OptionText.Double(t), o => o.Epochs),
+        new("lr", "RATE", "Peak learning rate; 2e-4 by default.", (o, t) => o.LearningRate = OptionText.Double(t), o => o.LearningRate),
+        new("optimizer", "adamw|sgd", "Optimizer; adamw by default.", (o, t) => o.Optimizer = o.Optimizer with { Name = t }, o => o.Optimizer.Name),
+        new("weight-decay", "WD", "Weight decay; 0 by default.", (o, t) => o.Optimizer = o.Optimizer with { WeightDecay = OptionText.Double(t) }, o => o.Optimizer.WeightDecay),
+        new("adam-beta1", "B", "AdamW's beta1; 0.9 by default.", (o, t) => o.Optimizer = o.Optimizer with { Beta1 = OptionText.Double(t) }, o => o.Optimizer.Beta1),
+        new("adam-beta2", "B", "AdamW's beta2; 0.999 by default.", (o, t) => o.Optimizer = o.Optimizer with { Beta2 = OptionText.Double(t) }, o => o.Optimizer.Beta2),
+        new("adam-eps", "EPS", "AdamW's epsilon; 1e-8 by default.", (o, t) => o.Optimizer = o.Optimizer with { Eps = OptionText.Double(t) }, o => o.Optimizer.Eps),
+        new("momentum", "M", "SGD's momentum; 0 by default.", (o, t) => o.Optimizer = o.Optimizer with { Momentum = OptionText.Double(t) }, o => o.Optimizer.Momentum),
+        Switch("nesterov", "Nesterov momentum for SGD.", (o, v) => o.Optimizer = o.Optimizer with { Nesterov = v }, o => o.Optimizer.Nesterov),
+        new("max-grad-norm", "NORM", "Norm to which gradients are clipped; 1 by default, 0: none.", (o, t) => o.MaxGradNorm = OptionText.Double(t), o => o.MaxGradNorm),
+        Choice<ScheduleKind>("lr-schedule", "Course of the learning rate; constant by default.", (o, v) => o.LearningRateSchedule = v, o => o.LearningRateSchedule),
+        new("warmup-steps", "N", "Steps over which the learning rate rises from 0; 0 by default.", (o, t) => o.WarmupSteps = OptionText.Long(t), o => o.WarmupSteps),
+        Switch("no-shuffle", "Take examples in file order.", (o, v) => o.Shuffle = !v, o => !o.Shuffle),
+        new("seed", "N", "Seed of initial weights, order and dropout; 42 by default.", (o, t) => o.Seed = OptionText.Long(t), o => o.Seed),
+        Choice<OpsMode>("ops", "Operators of the training graph; auto by default.", (o, v) => o.Ops = v, o => o.Ops),
+        new("tokenizer", "PATH", "Tokenizer for lines that hold text.", (o, t) => o.Tokenizer = t, o => o.Tokenizer),
+        new("max-length", "TOKENS", "Cut lines after so many tokens; block length of plain text (256 by default).", (o, t) => o.MaxLength = OptionText.Int(t), o => o.MaxLength),
+        Switch("append-eos", "End each text with the end-of-sequence token.", (o, v) => o.AppendEos = v, o => o.AppendEos),
+        new("pad-id", "ID", "Token id in padded places; the tokenizer's or 0 by default.", (o, t) => o.PadId = OptionText.Long(t), o => o.PadId),
+        new("threads", "N", "Threads within an operator; one a physical core by default.", (o, t) => o.Threads = OptionText.Int(t), o => o.Threads),
+        new("profile", "PREFIX", "Write ONNX Runtime's profile of the training session under this prefix.", (o, t) => o.Profile = t, o => o.Profile),
+    ];
+
+    /// <summary>Finds a setting by name.</summary>
+    public static TrainingOption? Find(string name) => All.FirstOrDefault(o => o.Name == name);
+
+    private static TrainingOption Switch(string name, string description, Action<TrainingOptions, bool> apply, Func<TrainingOptions, bool?> read) =>
+        new(name, null, description, (o, t) => apply(o, OptionText.Bool(t)), o => read(o));
+
+    private static TrainingOption List(
+        string name, string description, Action<TrainingOptions, IReadOnlyList<string>> apply, Func<TrainingOptions, IReadOnlyList<string>?> read) =>
+        new(name, "NAMES", description, (o, t) => apply(o, OptionText.List(t)), read);
+
+    private static TrainingOption Choice<T>(string name, string description, Action<TrainingOptions, T> apply, Func<TrainingOptions, T?> read)
+        where T : struct, Enum =>
+        new(name, OptionText.Choices<T>(), description, (o, t) => apply(o, OptionText.Choice<T>(t)), o => read(o) is T value ? OptionText.Name(value) : null);
+}

@@ -1,0 +1,137 @@
+using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Trainer.Schedules;
+
+namespace OrtQLoRA.Trainer.Configuration;
+
+/// <summary>
+/// Everything that decides a training run. Names are those of the command line's flags and of the keys in a
+/// <c>--config</c> file. Null means: from the initial adapter if one is given, else the default stated.
+/// </summary>
+public sealed class TrainingOptions
+{
+    /// <summary>The ONNX model to fine-tune.</summary>
+    public string Model { get; set; } = "";
+
+    /// <summary>The training data: JSON lines or plain text.</summary>
+    public string Data { get; set; } = "";
+
+    /// <summary>Data to evaluate on after training; null for none.</summary>
+    public string? EvalData { get; set; }
+
+    /// <summary>The run folder to write.</summary>
+    public string Out { get; set; } = "";
+
+    /// <summary>What is learnt; causal language modelling by default.</summary>
+    public TrainingTask? Task { get; set; }
+
+    /// <summary>The output that the loss is taken of; null for the one named <c>logits</c>, or the only floating-point one.</summary>
+    public string? LossOutput { get; set; }
+
+    /// <summary>What is trained; LoRA by default.</summary>
+    public TrainingMethod? Method { get; set; }
+
+    /// <summary>How frozen weights are kept.</summary>
+    public QuantizationKind Quantization { get; set; }
+
+    /// <summary>LoRA rank; 8 by default, as PEFT's.</summary>
+    public int? Rank { get; set; }
+
+    /// <summary>LoRA alpha; 8 by default, as PEFT's.</summary>
+    public double? Alpha { get; set; }
+
+    /// <summary>Whether the scaling is alpha/sqrt(rank) rather than alpha/rank; false by default.</summary>
+    public bool? RsLora { get; set; }
+
+    /// <summary>Dropout on the input of LoRA's A; 0 by default.</summary>
+    public double? Dropout { get; set; }
+
+    /// <summary>
+    /// Modules to adapt (LoRA) or weights to train (full): suffixes of module paths, one regular expression that matches
+    /// whole paths, or <c>all-linear</c>, the default.
+    /// </summary>
+    public IReadOnlyList<string>? Targets { get; set; }
+
+    /// <summary>Modules to leave out, in the same form.</summary>
+    public IReadOnlyList<string>? ExcludeModules { get; set; }
+
+    /// <summary>Layer numbers to adapt; null for all.</summary>
+    public IReadOnlyList<int>? LayersToTransform { get; set; }
+
+    /// <summary>Ranks of single modules by regular expression.</summary>
+    public IReadOnlyDictionary<string, int>? RankPattern { get; set; }
+
+    /// <summary>Alphas of single modules by regular expression.</summary>
+    public IReadOnlyDictionary<string, double>? AlphaPattern { get; set; }
+
+    /// <summary>Which biases of the base are trained: <c>none</c> (default), <c>all</c> or <c>lora_only</c>.</summary>
+    public string? Bias { get; set; }
+
+    /// <summary>Modules to train whole and save beside the adapter.</summary>
+    public IReadOnlyList<string>? ModulesToSave { get; set; }
+
+    /// <summary>How LoRA starts: <c>default</c> (Kaiming-uniform A, zero B) or <c>gaussian</c>.</summary>
+    public string? InitLoraWeights { get; set; }
+
+    /// <summary>An adapter to start from: a PEFT folder or a safetensors file.</summary>
+    public string? InitAdapter { get; set; }
+
+    /// <summary>Examples of a micro-batch.</summary>
+    public int Batch { get; set; } = 8;
+
+    /// <summary>Micro-batches of an optimizer step.</summary>
+    public int GradientAccumulation { get; set; } = 1;
+
+    /// <summary>How micro-batches weigh.</summary>
+    public LossNormalization LossNormalization { get; set; }
+
+    /// <summary>Optimizer steps; null for as many as the epochs have.</summary>
+    public long? MaxSteps { get; set; }
+
+    /// <summary>Passes over the data; 1 by default if no number of steps is given.</summary>
+    public double? Epochs { get; set; }
+
+    /// <summary>Peak learning rate.</summary>
+    public double LearningRate { get; set; } = 2e-4;
+
+    /// <summary>Optimizer and its hyperparameters. Weight decay is 0 unless set, as in Hugging Face's Trainer.</summary>
+    public OptimizerSettings Optimizer { get; set; } = new() { WeightDecay = 0 };
+
+    /// <summary>Norm to which gradients are clipped; 0 for no clipping.</summary>
+    public double MaxGradNorm { get; set; } = 1;
+
+    /// <summary>Course of the learning rate.</summary>
+    public ScheduleKind LearningRateSchedule { get; set; }
+
+    /// <summary>Steps over which the learning rate rises from 0.</summary>
+    public long WarmupSteps { get; set; }
+
+    /// <summary>Whether each epoch takes the examples in a new random order.</summary>
+    public bool Shuffle { get; set; } = true;
+
+    /// <summary>Seed of initial weights, order and dropout.</summary>
+    public long Seed { get; set; } = 42;
+
+    /// <summary>Which operators the training graph may use.</summary>
+    public OpsMode Ops { get; set; }
+
+    /// <summary>Tokenizer for data lines that hold text: a tokenizer file, or a folder that holds one.</summary>
+    public string? Tokenizer { get; set; }
+
+    /// <summary>Tokens after which lines are cut; blocks of plain text have this length (256 by default).</summary>
+    public int? MaxLength { get; set; }
+
+    /// <summary>Whether to end each text with the tokenizer's end-of-sequence token.</summary>
+    public bool AppendEos { get; set; }
+
+    /// <summary>Token id in padded places; null for the tokenizer's, or 0.</summary>
+    public long? PadId { get; set; }
+
+    /// <summary>Threads within an operator; 0 takes one for each physical core.</summary>
+    public int Threads { get; set; }
+
+    /// <summary>Prefix of a profile of the training session; null for none.</summary>
+    public string? Profile { get; set; }
+
+    /// <summary>Every fault of the options; empty if there is none. Files are looked at when they are read.</summary>
+    public IReadOnlyList<string> Faults() => TrainingOptionsValidator.Faults(this);
+}

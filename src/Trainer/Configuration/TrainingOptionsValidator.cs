@@ -1,0 +1,70 @@
+using OrtQLoRA.Graph;
+
+namespace OrtQLoRA.Trainer.Configuration;
+
+/// <summary>Finds all faults of training options at once.</summary>
+internal static class TrainingOptionsValidator
+{
+    internal static void Validate(TrainingOptions options)
+    {
+        IReadOnlyList<string> faults = Faults(options);
+        if (faults.Count > 0)
+        {
+            throw new ConfigurationException(faults);
+        }
+    }
+
+    internal static IReadOnlyList<string> Faults(TrainingOptions o)
+    {
+        List<string> faults = [];
+        void Require(bool condition, string fault)
+        {
+            if (!condition)
+            {
+                faults.Add(fault);
+            }
+        }
+
+        Require(o.Model.Length > 0, "No model is given: pass --model with the ONNX file to fine-tune.");
+        Require(o.Data.Length > 0, "No training data is given: pass --data with a .jsonl or .txt file.");
+        Require(o.Out.Length > 0, "No run folder is given: pass --out with the folder to write.");
+        RequireExists(faults, "--model", o.Model);
+        RequireExists(faults, "--data", o.Data);
+        RequireExists(faults, "--eval-data", o.EvalData);
+        RequireExists(faults, "--init-adapter", o.InitAdapter);
+        RequireExists(faults, "--tokenizer", o.Tokenizer);
+
+        Require(o.Rank is null or > 0, $"--rank is {o.Rank}; it must be at least 1.");
+        Require(o.Alpha is null || IsPositive(o.Alpha.Value), $"--alpha is {o.Alpha}; it must be a number above 0.");
+        Require(o.Dropout is null or (>= 0 and < 1), $"--dropout is {o.Dropout}; it must be at least 0 and below 1.");
+        Require(o.Targets is null or { Count: > 0 }, "--targets is empty; name module suffixes, one regular expression, or all-linear.");
+        Require(o.Bias is null or "none" or "all" or "lora_only", $"--bias is '{o.Bias}'; it must be none, all or lora_only.");
+        Require(o.InitLoraWeights is null or "default" or "gaussian", $"--init-lora-weights is '{o.InitLoraWeights}'; it must be default or gaussian.");
+        Require(
+            o.Method is null or TrainingMethod.Lora || o.Quantization == QuantizationKind.None,
+            $"--method {o.Method?.ToString().ToLowerInvariant()} trains the model's own parameters, which --quant eetq would freeze; pass --quant none.");
+
+        Require(o.Batch > 0, $"--batch is {o.Batch}; it must be at least 1.");
+        Require(o.GradientAccumulation > 0, $"--grad-accum is {o.GradientAccumulation}; it must be at least 1.");
+        Require(o.MaxSteps is null or > 0, $"--max-steps is {o.MaxSteps}; it must be at least 1.");
+        Require(o.Epochs is null || IsPositive(o.Epochs.Value), $"--epochs is {o.Epochs}; it must be a number above 0.");
+        Require(o.LearningRate >= 0 && double.IsFinite(o.LearningRate), $"--lr is {o.LearningRate}; it must be a finite number, 0 or more.");
+        Require(o.MaxGradNorm >= 0 && double.IsFinite(o.MaxGradNorm), $"--max-grad-norm is {o.MaxGradNorm}; it must be a finite number, or 0 for no clipping.");
+        Require(o.WarmupSteps >= 0, $"--warmup-steps is {o.WarmupSteps}; it must be 0 or more.");
+        Require(o.MaxLength is null or > 1, $"--max-length is {o.MaxLength}; it must be at least 2.");
+        Require(o.PadId is null or >= 0, $"--pad-id is {o.PadId}; it must be 0 or more.");
+        Require(o.Threads >= 0, $"--threads is {o.Threads}; it must be 0 (one a core) or more.");
+        faults.AddRange(o.Optimizer.Faults());
+        return faults;
+    }
+
+    private static bool IsPositive(double value) => value > 0 && double.IsFinite(value);
+
+    private static void RequireExists(List<string> faults, string flag, string? path)
+    {
+        if (!string.IsNullOrEmpty(path) && !File.Exists(path) && !Directory.Exists(path))
+        {
+            faults.Add($"{flag} names '{path}', which does not exist.");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+namespace OrtQLoRA.Trainer.Configuration;
+
+/// <summary>What a model is trained to do; decides the loss and the form of labels.</summary>
+public enum TrainingTask
+{
+    /// <summary>Predict the next token at each position.</summary>
+    CausalLm,
+
+    /// <summary>Tell the class of the whole sequence.</summary>
+    SequenceClassification,
+
+    /// <summary>Tell the class of each token.</summary>
+    TokenClassification,
+
+    /// <summary>Reach given numbers (mean squared error).</summary>
+    Regression,
+}

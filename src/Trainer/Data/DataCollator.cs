@@ -1,0 +1,166 @@
+using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Training;
+using OrtQLoRA.Trainer.Configuration;
+
+namespace OrtQLoRA.Trainer.Data;
+
+/// <summary>
+/// Makes batches of examples for the inputs a model has: shorter rows are padded at the right (pad id, mask 0, segment 0,
+/// label -100); positions count from 0 unless the data give them, as PyTorch's models count them.
+/// </summary>
+public sealed class DataCollator
+{
+    private readonly IReadOnlyList<ModelInput> _inputs;
+    private readonly TrainingTask _task;
+    private readonly long _padId;
+
+    /// <summary>Creates a collator.</summary>
+    /// <param name="inputs">What a batch must fill: the model's own inputs and labels or target.</param>
+    /// <param name="task">Decides the form of labels.</param>
+    /// <param name="padId">Token id in padded places; the mask is 0 there.</param>
+    public DataCollator(IReadOnlyList<ModelInput> inputs, TrainingTask task, long padId = 0)
+    {
+        _inputs = inputs;
+        _task = task;
+        _padId = padId;
+    }
+
+    /// <summary>Makes one batch.</summary>
+    /// <param name="examples">At least one example.</param>
+    /// <exception cref="TrainingDataException">An example does not fit a fixed size of the model, or shapes differ.</exception>
+    public Batch Collate(IReadOnlyList<TrainingExample> examples)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(examples.Count);
+        int length = PaddedLength(examples);
+        return new Batch
+        {
+            Inputs = _inputs.ToDictionary(i => i.Name, i => Fill(i, examples, length)),
+            Examples = examples,
+            CountedTargets = examples.Sum(CountTargets),
+            Tokens = examples.Sum(e => e.TokenCount),
+        };
+    }
+
+    /// <summary>How many terms an example adds to the mean of the loss.</summary>
+    public long CountTargets(TrainingExample example)
+    {
+        switch (_task)
+        {
+            case TrainingTask.SequenceClassification:
+                return 1;
+            case TrainingTask.Regression:
+                return example.Target?.Values.Length ?? 0;
+            default:
+                long counted = 0;
+                for (int i = _task == TrainingTask.CausalLm ? 1 : 0; i < example.InputIds.Length; i++)
+                {
+                    counted += LabelOf(example, i) != TrainingExample.IgnoreIndex ? 1 : 0;
+                }
+
+                return counted;
+        }
+    }
+
+    private static long LabelOf(TrainingExample example, int i) => example.Labels is not null ? example.Labels[i]
+        : example.AttentionMask is null || example.AttentionMask[i] != 0 ? example.InputIds[i]
+        : TrainingExample.IgnoreIndex;
+
+    private int PaddedLength(IReadOnlyList<TrainingExample> examples)
+    {
+        TrainingExample longest = examples.MaxBy(e => e.InputIds.Length)!;
+        long? fixedLength = _inputs.Where(i => ModelInput.TokenInputs.Contains(i.Name)).Select(i => i.FixedSize(1)).FirstOrDefault(s => s is not null);
+        if (fixedLength is long size && longest.InputIds.Length > size)
+        {
+            throw new TrainingDataException(
+                longest.Source, $"the line has {longest.InputIds.Length} tokens, but the model takes exactly {size}; cut lines with --max-length {size}.");
+        }
+
+        return (int)(fixedLength ?? longest.InputIds.Length);
+    }
+
+    private DenseTensor Fill(ModelInput input, IReadOnlyList<TrainingExample> examples, int length)
+    {
+        if (input.FixedSize(0) is long rows && rows != examples.Count)
+        {
+            throw new TrainingDataException(
+                examples[0].Source,
+                $"the batch that starts here has {examples.Count} rows, but the model's input '{input.Name}' takes exactly {rows}; "
+                + "set --batch to that number and give a multiple of it, or export the model with a dynamic batch axis.");
+        }
+
+        return input.Name switch
+        {
+            "input_ids" => Tokens(input, examples, length, _padId, (e, i) => e.InputIds[i]),
+            "attention_mask" => Tokens(input, examples, length, 0, (e, i) => e.AttentionMask?[i] ?? 1),
+            "token_type_ids" => Tokens(input, examples, length, 0, (e, i) => e.TokenTypeIds?[i] ?? 0),
+            "position_ids" => Positions(input, examples, length),
+            ArtifactNames.Labels when _task == TrainingTask.SequenceClassification =>
+                TensorPacking.Pack(input, [examples.Count], examples.Select(e => e.Label ?? 0).ToArray().AsSpan()),
+            ArtifactNames.Labels => Tokens(input, examples, length, TrainingExample.IgnoreIndex, LabelOf),
+            ArtifactNames.Target => Stack(input, examples, e => e.Target!),
+            _ => Stack(input, examples, e => e.OtherInputs[input.Name]),
+        };
+    }
+
+    private static DenseTensor Tokens(
+        ModelInput input, IReadOnlyList<TrainingExample> examples, int length, long padding, Func<TrainingExample, int, long> value)
+    {
+        if (input.Shape is { Rank: not 2 })
+        {
+            throw new UnsupportedOpException(
+                $"The model's input '{input.Name}' has the shape {input.Shape}; data lines fill it as [batch, sequence]. Export the model with a mask and ids of rank 2.");
+        }
+
+        long[] values = new long[examples.Count * length];
+        for (int row = 0; row < examples.Count; row++)
+        {
+            int filled = examples[row].InputIds.Length;
+            for (int i = 0; i < length; i++)
+            {
+                values[(row * length) + i] = i < filled ? value(examples[row], i) : padding;
+            }
+        }
+
+        return TensorPacking.Pack(input, [examples.Count, length], values.AsSpan());
+    }
+
+    private static DenseTensor Positions(ModelInput input, IReadOnlyList<TrainingExample> examples, int length)
+    {
+        long[] values = new long[examples.Count * length];
+        for (int row = 0; row < examples.Count; row++)
+        {
+            long[]? given = examples[row].PositionIds;
+            for (int i = 0; i < length; i++)
+            {
+                values[(row * length) + i] = given is null ? i : i < given.Length ? given[i] : 0;
+            }
+        }
+
+        return TensorPacking.Pack(input, [examples.Count, length], values.AsSpan());
+    }
+
+    private static DenseTensor Stack(ModelInput input, IReadOnlyList<TrainingExample> examples, Func<TrainingExample, ExampleTensor> part)
+    {
+        ExampleTensor first = part(examples[0]);
+        double[] values = new double[examples.Count * first.Values.Length];
+        for (int row = 0; row < examples.Count; row++)
+        {
+            ExampleTensor tensor = part(examples[row]);
+            if (!tensor.Dims.AsSpan().SequenceEqual(first.Dims))
+            {
+                throw new TrainingDataException(
+                    examples[row].Source,
+                    $"'{input.Name}' has the shape [{string.Join(", ", tensor.Dims)}], but [{string.Join(", ", first.Dims)}] at {examples[0].Source}; "
+                    + "examples of one batch must have equal shapes. Sort the data by shape or set --batch 1.");
+            }
+
+            tensor.Values.CopyTo(values, row * first.Values.Length);
+        }
+
+        // A regression head of one output is [batch, 1]; its target is written as a bare number.
+        IEnumerable<long> dims = first.Dims.Prepend(examples.Count);
+        bool lacksAxis = input.Shape?.Rank == first.Dims.Length + 2 && (input.Shape[-1].Value ?? 1) == 1;
+        return TensorPacking.Pack(input, [.. lacksAxis ? dims.Append(1) : dims], values);
+    }
+}

@@ -1,0 +1,16 @@
+using OrtQLoRA.Graph.IR;
+
+namespace OrtQLoRA.Trainer.Data;
+
+/// <summary>A graph input that a batch must fill.</summary>
+/// <param name="Name">Name of the input.</param>
+/// <param name="ElementType">Element type.</param>
+/// <param name="Shape">Shape as far as it is known.</param>
+public sealed record ModelInput(string Name, DataType ElementType, Shape? Shape)
+{
+    /// <summary>Names of inputs that are filled from a line's tokens; any other input must stand in the data by name.</summary>
+    internal static readonly string[] TokenInputs = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
+
+    /// <summary>The size of an axis if it is a number.</summary>
+    internal long? FixedSize(int axis) => Shape is not null && axis < Shape.Rank ? Shape[axis].Value : null;
+}

@@ -1,0 +1,31 @@
+namespace OrtQLoRA.Trainer.Engines;
+
+/// <summary>How sessions run; the defaults are for training on the CPU.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>Threads within an operator; 0 takes one for each physical core.</summary>
+    public int IntraOpThreads { get; init; }
+
+    /// <summary>
+    /// Accuracy level of <c>MatMulNBits</c> that ONNX Runtime fuses from DequantizeLinear and MatMul: 1 computes in float,
+    /// 4 (ONNX Runtime's own default) rounds activations to int8.
+    /// </summary>
+    public int MatMulNBitsAccuracyLevel { get; init; } = 1;
+
+    /// <summary>
+    /// Whether ONNX Runtime keeps a second copy of frozen float weights in the layout its matrix product likes best.
+    /// Batches of a training step are large enough to hide the repacking, so the copy is not worth its memory.
+    /// </summary>
+    public bool PrepackWeights { get; init; }
+
+    /// <summary>Prefix of the profile that ONNX Runtime writes of the training session (JSON trace); null for none.</summary>
+    public string? ProfilePrefix { get; init; }
+
+    /// <summary>
+    /// Path of the native operators' library, registered with each session; null if the graphs use standard operators only.
+    /// </summary>
+    public string? CustomOpLibrary { get; init; }
+
+    /// <summary>Further entries of the session configuration, applied last.</summary>
+    public IReadOnlyDictionary<string, string> SessionConfig { get; init; } = new Dictionary<string, string>();
+}

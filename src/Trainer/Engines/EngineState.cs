@@ -1,0 +1,12 @@
+using OrtQLoRA.Graph.IR;
+
+namespace OrtQLoRA.Trainer.Engines;
+
+/// <summary>All that a run needs to go on as if it had not stopped, apart from its place in the data.</summary>
+/// <param name="CompletedSteps">Optimizer steps done.</param>
+/// <param name="Parameters">Value of each parameter by name, float.</param>
+/// <param name="OptimizerStates">For each state (for example <c>exp_avg</c>) its value for each parameter, float.</param>
+public sealed record EngineState(
+    long CompletedSteps,
+    IReadOnlyDictionary<string, DenseTensor> Parameters,
+    IReadOnlyDictionary<string, IReadOnlyDictionary<string, DenseTensor>> OptimizerStates);

@@ -1,0 +1,88 @@
+using System.Runtime.InteropServices;
+using Microsoft.ML.OnnxRuntime;
+
+namespace OrtQLoRA.Trainer.Engines.Session;
+
+/// <summary>
+/// The one function of ONNX Runtime's C API that the managed package does not expose. The API is a table of function
+/// pointers whose positions never change (onnxruntime_c_api.h).
+/// </summary>
+internal static unsafe class OrtNativeApi
+{
+    /// <summary>C API version that brought AddExternalInitializersFromFilesInMemory (ONNX Runtime 1.18).</summary>
+    private const uint ApiVersion = 18;
+
+    private const int GetErrorMessageIndex = 2;
+    private const int ReleaseStatusIndex = 93;
+    private const int AddExternalInitializersFromFilesInMemoryIndex = 279;
+
+    private static readonly Lazy<nint> Table = new(FindTable);
+
+    /// <summary>
+    /// Lets a session find external data in memory: where the model refers to a file of that name, the runtime reads the
+    /// block instead (or uses it where it lies, under <c>session.use_external_initializer_file_buffers_directly</c>).
+    /// </summary>
+    /// <param name="options">Options of the session to come.</param>
+    /// <param name="files">Name, address and byte length of each block; they must outlive the session.</param>
+    /// <exception cref="EngineException">The runtime refused.</exception>
+    internal static void AddExternalInitializersFromFilesInMemory(
+        SessionOptions options, IReadOnlyList<(string Name, nint Address, long ByteLength)> files)
+    {
+        nint* names = (nint*)NativeMemory.AllocZeroed((nuint)files.Count, (nuint)sizeof(nint));
+        try
+        {
+            nint[] addresses = [.. files.Select(f => f.Address)];
+            nuint[] lengths = [.. files.Select(f => checked((nuint)f.ByteLength))];
+            for (int i = 0; i < files.Count; i++)
+            {
+                // ORTCHAR_T is wchar_t on Windows and char elsewhere.
+                names[i] = OperatingSystem.IsWindows() ? Marshal.StringToCoTaskMemUni(files[i].Name) : Marshal.StringToCoTaskMemUTF8(files[i].Name);
+            }
+
+            fixed (nint* address = addresses)
+            fixed (nuint* length = lengths)
+            {
+                var add = (delegate* unmanaged[Stdcall]<nint, nint*, nint*, nuint*, nuint, nint>)Function(AddExternalInitializersFromFilesInMemoryIndex);
+                ThrowIfFailed(add(options.DangerousGetHandle(), names, address, length, (nuint)files.Count));
+            }
+        }
+        finally
+        {
+            for (int i = 0; i < files.Count; i++)
+            {
+                Marshal.FreeCoTaskMem(names[i]);
+            }
+
+            NativeMemory.Free(names);
+            GC.KeepAlive(options);
+        }
+    }
+
+    private static void ThrowIfFailed(nint status)
+    {
+        if (status == 0)
+        {
+            return;
+        }
+
+        var getMessage = (delegate* unmanaged[Stdcall]<nint, byte*>)Function(GetErrorMessageIndex);
+        var release = (delegate* unmanaged[Stdcall]<nint, void>)Function(ReleaseStatusIndex);
+        string message = Marshal.PtrToStringUTF8((nint)getMessage(status)) ?? "no message";
+        release(status);
+        throw new EngineException($"ONNX Runtime refused the shared weights: {message}");
+    }
+
+    private static nint Function(int index) => ((nint*)Table.Value)[index];
+
+    private static nint FindTable()
+    {
+        // The managed package resolves the native library's name for its own assembly; ask in its name.
+        nint library = NativeLibrary.Load("onnxruntime", typeof(InferenceSession).Assembly, null);
+        var getBase = (delegate* unmanaged[Stdcall]<nint*>)NativeLibrary.GetExport(library, "OrtGetApiBase");
+        var getApi = (delegate* unmanaged[Stdcall]<uint, nint>)getBase()[0];
+        nint table = getApi(ApiVersion);
+        return table != 0
+            ? table
+            : throw new EngineException($"The ONNX Runtime library in use is older than 1.{ApiVersion}; install 1.{ApiVersion} or later.", isUserError: true);
+    }
+}

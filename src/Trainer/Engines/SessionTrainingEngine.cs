@@ -1,0 +1,230 @@
+using System.Runtime.InteropServices;
+using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
+using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Training;
+using OrtQLoRA.Trainer.Engines.Session;
+
+namespace OrtQLoRA.Trainer.Engines;
+
+/// <summary>
+/// Trains on plain inference sessions. Parameters, accumulated gradients and optimizer states lie in memory of the engine;
+/// sessions read and write them in place through IoBinding, so that a step copies none of them. Training and eval session
+/// share the frozen weights.
+/// </summary>
+public sealed class SessionTrainingEngine : ITrainingEngine
+{
+    private readonly TrainingArtifacts _artifacts;
+    private readonly ArenaLayout _layout;
+    private readonly FrozenWeights _weights = new();
+    private readonly SessionFactory _factory;
+    private readonly Dictionary<string, GroupArenas> _groups = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, GroupArenas> _groupOfParameter = new(StringComparer.Ordinal);
+    private readonly List<IDisposable> _owned = [];
+    private readonly RunOptions _runOptions = new();
+    private readonly float[] _lossWeight = [1];
+    private readonly float[] _loss = new float[1];
+    private readonly InferenceSession _trainingSession;
+    private readonly OrtIoBinding _trainingBinding;
+    private readonly OptimizerSession _optimizer;
+    private EvalSession? _eval;
+    private bool _gradientsStale;
+
+    /// <summary>Creates the sessions.</summary>
+    /// <param name="artifacts">What to run; must outlive the engine, which does not own it.</param>
+    /// <param name="options">How sessions run.</param>
+    /// <exception cref="EngineException">ONNX Runtime refused a model.</exception>
+    public SessionTrainingEngine(TrainingArtifacts artifacts, EngineOptions? options = null)
+    {
+        _artifacts = artifacts;
+        _layout = ArenaLayout.Create(artifacts.Parameters, artifacts.Groups);
+        _factory = new SessionFactory(options ?? new EngineOptions(), _weights);
+        try
+        {
+            foreach (ArenaGroup group in _layout.Groups)
+            {
+                GroupArenas arenas = Own(new GroupArenas(group, artifacts.OptimizerStates));
+                _groups[group.Group.Name] = arenas;
+                foreach (ArenaSlot slot in group.Slots)
+                {
+                    _groupOfParameter[slot.Parameter.Name] = arenas;
+                    arenas.Parameters.Write(slot.Parameter.Name, slot.Parameter.InitialValue);
+                }
+            }
+
+            _trainingSession = Own(_factory.Create(artifacts.TrainingModel, "training", profile: true));
+            _trainingBinding = Own(_trainingSession.CreateIoBinding());
+            BindTraining();
+            _optimizer = Own(new OptimizerSession(_factory.Create(artifacts.OptimizerModel, "optimizer"), _groups.Values));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainableParameter> Parameters => _artifacts.Parameters;
+
+    /// <inheritdoc/>
+    public double LearningRate { get; set; }
+
+    /// <inheritdoc/>
+    public long CompletedSteps { get; private set; }
+
+    /// <inheritdoc/>
+    public double TrainStep(IReadOnlyDictionary<string, DenseTensor> inputs, double lossWeight = 1)
+    {
+        if (_gradientsStale)
+        {
+            foreach (GroupArenas group in _groups.Values)
+            {
+                group.Gradients.Clear();
+            }
+
+            _gradientsStale = false;
+        }
+
+        _lossWeight[0] = (float)lossWeight;
+        using BoundInputs bound = new(_trainingBinding, _artifacts.UserInputs, inputs);
+        SessionRun.Run(_trainingSession, _runOptions, _trainingBinding, "training step");
+        return _loss[0];
+    }
+
+    /// <inheritdoc/>
+    public EvalStepResult EvalStep(IReadOnlyDictionary<string, DenseTensor> inputs, params IReadOnlyCollection<string> outputs)
+    {
+        _eval ??= Own(new EvalSession(_factory.Create(_artifacts.EvalModel, "eval"), _artifacts, p => _groupOfParameter[p].Parameters[p]));
+        return _eval.Run(inputs, outputs);
+    }
+
+    /// <inheritdoc/>
+    public double OptimizerStep()
+    {
+        double norm = Math.Sqrt(_groups.Values.Sum(g => g.Gradients.SumOfSquares()));
+        if (!double.IsFinite(norm))
+        {
+            return norm;
+        }
+
+        norm = _optimizer.Run(LearningRate, CompletedSteps + 1);
+        CompletedSteps++;
+        return norm;
+    }
+
+    /// <inheritdoc/>
+    public void LazyResetGrad() => _gradientsStale = true;
+
+    /// <inheritdoc/>
+    public DenseTensor GetParameter(string name) => GroupOf(name).Parameters.Read(name);
+
+    /// <inheritdoc/>
+    public void SetParameter(string name, ITensor value)
+    {
+        RequireFits(name, name, value);
+        GroupOf(name).Parameters.Write(name, value);
+    }
+
+    /// <inheritdoc/>
+    public DenseTensor GetGradient(string name) => GroupOf(name).Gradients.Read(name);
+
+    /// <inheritdoc/>
+    public EngineState SaveState() => new(
+        CompletedSteps,
+        Parameters.ToDictionary(p => p.Name, p => GetParameter(p.Name)),
+        _artifacts.OptimizerStates.ToDictionary(
+            s => s,
+            s => (IReadOnlyDictionary<string, DenseTensor>)Parameters.ToDictionary(p => p.Name, p => GroupOf(p.Name).States[s].Read(p.Name))));
+
+    /// <inheritdoc/>
+    public void LoadState(EngineState state)
+    {
+        // Everything is checked before anything is changed.
+        foreach (TrainableParameter parameter in Parameters)
+        {
+            RequireFits(parameter.Name, parameter.Name, Find(state.Parameters, parameter.Name, "parameters"));
+            foreach (string name in _artifacts.OptimizerStates)
+            {
+                RequireFits(parameter.Name, $"{parameter.Name}.{name}", Find(StateOf(state, name), parameter.Name, name));
+            }
+        }
+
+        foreach (TrainableParameter parameter in Parameters)
+        {
+            GroupArenas group = GroupOf(parameter.Name);
+            group.Parameters.Write(parameter.Name, state.Parameters[parameter.Name]);
+            foreach (string name in _artifacts.OptimizerStates)
+            {
+                group.States[name].Write(parameter.Name, state.OptimizerStates[name][parameter.Name]);
+            }
+        }
+
+        CompletedSteps = state.CompletedSteps;
+        LazyResetGrad();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        // Sessions borrow the memory of arenas and weights, so they go first.
+        for (int i = _owned.Count - 1; i >= 0; i--)
+        {
+            _owned[i].Dispose();
+        }
+
+        _owned.Clear();
+        _runOptions.Dispose();
+        _weights.Dispose();
+    }
+
+    private static IReadOnlyDictionary<string, DenseTensor> StateOf(EngineState state, string name) =>
+        state.OptimizerStates.TryGetValue(name, out IReadOnlyDictionary<string, DenseTensor>? values)
+            ? values
+            : throw new ModelFormatException(
+                $"The saved state has no optimizer state '{name}' (it has {string.Join(", ", state.OptimizerStates.Keys)}); it was saved by another optimizer.");
+
+    private static DenseTensor Find(IReadOnlyDictionary<string, DenseTensor> values, string parameter, string kind) =>
+        values.TryGetValue(parameter, out DenseTensor? value)
+            ? value
+            : throw new ModelFormatException($"The saved state lacks '{parameter}' among its {kind}; it belongs to another adapter or model.");
+
+    private T Own<T>(T resource)
+        where T : IDisposable
+    {
+        _owned.Add(resource);
+        return resource;
+    }
+
+    private GroupArenas GroupOf(string parameter) => _groupOfParameter.TryGetValue(parameter, out GroupArenas? group)
+        ? group
+        : throw new ArgumentException($"No parameter is named '{parameter}'.", nameof(parameter));
+
+    private void RequireFits(string parameter, string what, ITensor value)
+    {
+        System.Collections.Immutable.ImmutableArray<long> dims = GroupOf(parameter).ShapeOf(parameter);
+        if (!value.ElementType.IsFloatingPoint() || !value.Dims.AsSpan().SequenceEqual(dims.AsSpan()))
+        {
+            throw new ModelFormatException(
+                $"'{what}' is {value.ElementType.OnnxName()}[{string.Join(", ", value.Dims)}]; the engine needs float[{string.Join(", ", dims)}].");
+        }
+    }
+
+    private void BindTraining()
+    {
+        Bind(_trainingBinding.BindInput, ArtifactNames.LossWeight, _lossWeight);
+        Bind(_trainingBinding.BindOutput, ArtifactNames.Loss, _loss);
+        foreach (TrainableParameter parameter in Parameters)
+        {
+            GroupArenas group = _groupOfParameter[parameter.Name];
+            OrtValue gradient = group.Gradients[parameter.Name];
+            _trainingBinding.BindInput(parameter.Name, group.Parameters[parameter.Name]);
+            _trainingBinding.BindInput(ArtifactNames.AccumulationBuffer(parameter.Name), gradient);
+            _trainingBinding.BindOutput(ArtifactNames.AccumulationOutput(parameter.Name), gradient);
+        }
+    }
+
+    private void Bind(Action<string, OrtValue> bind, string name, float[] scalar) =>
+        bind(name, Own(OrtValue.CreateTensorValueFromMemory(OrtMemoryInfo.DefaultInstance, scalar.AsMemory(), [])));
+}

@@ -1,0 +1,95 @@
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Graph.Training;
+
+namespace OrtQLoRA.Graph.Tests.Optimizers;
+
+[TestClass]
+public sealed class OptimizerModelBuilderTests
+{
+    private static readonly ParameterGroup[] OneGroup = [new(ParameterGroup.DefaultName)];
+
+    [TestMethod]
+    public void Build_AnyNumberOfParameters_HasTheSameNodes()
+    {
+        int few = OptimizerModelBuilder.Build(new AdamWOptimizer(), Parameters(2), OneGroup, 1).Graph.NodeCount;
+        int many = OptimizerModelBuilder.Build(new AdamWOptimizer(), Parameters(200), OneGroup, 1).Graph.NodeCount;
+
+        Assert.AreEqual(few, many);
+        Assert.IsLessThanOrEqualTo(40, many);
+    }
+
+    [TestMethod]
+    public void Build_AdamW_HasTheContractsInputsAndOutputs()
+    {
+        OnnxModel model = OptimizerModelBuilder.Build(new AdamWOptimizer(), Parameters(3), OneGroup);
+
+        CollectionAssert.AreEquivalent(
+            new[] { "learning_rate", "step", "params.group0", "gradients.group0", "exp_avg.group0", "exp_avg_sq.group0" },
+            model.Graph.Inputs.Select(i => i.Name).ToArray());
+        CollectionAssert.AreEquivalent(
+            new[] { "grad_norm", "params.group0.out", "exp_avg.group0.out", "exp_avg_sq.group0.out" },
+            model.Graph.Outputs.Select(o => o.Name).ToArray());
+    }
+
+    [TestMethod]
+    public void Build_GroupWithoutParameters_HasNoInputs()
+    {
+        OnnxModel model = OptimizerModelBuilder.Build(new SgdOptimizer(), Parameters(1), [.. OneGroup, new ParameterGroup("empty")]);
+
+        Assert.IsFalse(model.Graph.Inputs.Any(i => i.Name.Contains("empty", StringComparison.Ordinal)));
+    }
+
+    [TestMethod]
+    public void Build_ParameterOfUnknownGroup_NamesBoth()
+    {
+        TrainableParameter stray = new() { Name = "w", Group = "nowhere", InitialValue = DenseTensor.Vector(1f) };
+
+        ConfigurationException e = Assert.ThrowsExactly<ConfigurationException>(() => OptimizerModelBuilder.Build(new AdamWOptimizer(), [stray], OneGroup));
+
+        StringAssert.Contains(e.Message, "'w'");
+        StringAssert.Contains(e.Message, "'nowhere'");
+    }
+
+    [TestMethod]
+    public void Build_NothingTrainable_SaysSo() =>
+        Assert.ThrowsExactly<ConfigurationException>(() => OptimizerModelBuilder.Build(new AdamWOptimizer(), [], OneGroup));
+
+    [TestMethod]
+    [DataRow(-1.0)]
+    [DataRow(double.NaN)]
+    [DataRow(double.PositiveInfinity)]
+    public void Build_WrongNorm_IsRefused(double norm) =>
+        Assert.ThrowsExactly<ConfigurationException>(() => OptimizerModelBuilder.Build(new AdamWOptimizer(), Parameters(1), OneGroup, norm));
+
+    [TestMethod]
+    public void Create_SeveralFaults_ListsAll()
+    {
+        OptimizerSettings settings = new() { Name = "lion", Beta1 = 1, Eps = double.NaN, Momentum = -1 };
+
+        ConfigurationException e = Assert.ThrowsExactly<ConfigurationException>(() => OptimizerRegistry.Create(settings));
+
+        Assert.HasCount(4, e.Faults);
+    }
+
+    [TestMethod]
+    public void Create_EveryRegisteredName_GivesThatOptimizer()
+    {
+        foreach (string name in OptimizerRegistry.Names)
+        {
+            Assert.AreEqual(name, OptimizerRegistry.Create(new OptimizerSettings { Name = name }).Name);
+        }
+    }
+
+    [TestMethod]
+    public void Create_Layout_AlignsEveryParameter()
+    {
+        ArenaGroup group = ArenaLayout.Create(Parameters(5), OneGroup).Groups.Single();
+
+        Assert.IsTrue(group.Slots.All(s => s.Offset % TrainingArtifacts.ArenaAlignment == 0));
+        Assert.AreEqual(5 * 16, group.Length);
+    }
+
+    private static TrainableParameter[] Parameters(int count) =>
+        [.. Enumerable.Range(0, count).Select(i => new TrainableParameter { Name = $"p{i}", InitialValue = DenseTensor.Vector(1f, 2f, 3f) })];
+}

@@ -1,0 +1,112 @@
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Graph.Training;
+using OrtQLoRA.Trainer.Engines;
+
+namespace OrtQLoRA.Trainer.Tests.Engines;
+
+/// <summary>The optimizer models on ONNX Runtime against PyTorch's formulas written out in double.</summary>
+[TestClass]
+public sealed class OptimizerReferenceTests
+{
+    private const int Steps = 200;
+
+    [TestMethod]
+    [DataRow(0.9, 0.999, 1e-8, 0.0, 0.0)]
+    [DataRow(0.9, 0.999, 1e-8, 0.1, 0.5)]
+    [DataRow(0.8, 0.95, 1e-4, 0.01, 0.0)]
+    [DataRow(0.0, 0.5, 1e-8, 0.0, 0.01)]
+    public void OptimizerStep_AdamW_FollowsPyTorch(double beta1, double beta2, double eps, double decay, double maxNorm)
+    {
+        double[] m = [];
+        double[] v = [];
+        Compare(new AdamWOptimizer { Beta1 = beta1, Beta2 = beta2, Eps = eps, WeightDecay = decay }, maxNorm, (p, g, lr, t) =>
+        {
+            m = t == 1 ? new double[p.Length] : m;
+            v = t == 1 ? new double[p.Length] : v;
+            for (int i = 0; i < p.Length; i++)
+            {
+                p[i] *= 1 - (lr * decay);
+                m[i] = (beta1 * m[i]) + ((1 - beta1) * g[i]);
+                v[i] = (beta2 * v[i]) + ((1 - beta2) * g[i] * g[i]);
+                p[i] -= lr / (1 - Math.Pow(beta1, t)) * m[i] / ((Math.Sqrt(v[i]) / Math.Sqrt(1 - Math.Pow(beta2, t))) + eps);
+            }
+        });
+    }
+
+    [TestMethod]
+    [DataRow(0.0, 0.0, false, 0.0, 0.0)]
+    [DataRow(0.9, 0.0, false, 0.1, 0.5)]
+    [DataRow(0.9, 0.3, false, 0.0, 0.0)]
+    [DataRow(0.8, 0.0, true, 0.05, 0.0)]
+    public void OptimizerStep_Sgd_FollowsPyTorch(double momentum, double dampening, bool nesterov, double decay, double maxNorm)
+    {
+        double[] buffer = [];
+        SgdOptimizer optimizer = new() { Momentum = momentum, Dampening = dampening, Nesterov = nesterov, WeightDecay = decay };
+        Compare(optimizer, maxNorm, (p, g, lr, t) =>
+        {
+            double[] previous = buffer;
+            buffer = new double[p.Length];
+            for (int i = 0; i < p.Length; i++)
+            {
+                double gradient = g[i] + (decay * p[i]);
+                buffer[i] = t == 1 ? gradient : (momentum * previous[i]) + ((1 - dampening) * gradient);
+                double direction = momentum == 0 ? gradient : nesterov ? gradient + (momentum * buffer[i]) : buffer[i];
+                p[i] -= lr * direction;
+            }
+        });
+    }
+
+    [TestMethod]
+    public void OptimizerStep_Groups_HaveTheirOwnRateAndDecay()
+    {
+        ParameterGroup[] groups = [new("slow", 0.5, 0), new("fast", 4, 0.3)];
+        using TrainingArtifacts artifacts = SmallArtifacts.Create(new SgdOptimizer { WeightDecay = 9 }, groups: groups);
+        using SessionTrainingEngine engine = new(artifacts) { LearningRate = 0.01 };
+        float[] w = engine.GetParameter("w").ToFloats();
+        float b = engine.GetParameter("b").ToFloats()[0];
+        engine.TrainStep(SmallArtifacts.Batch(4, 1));
+        float[] gradient = engine.GetGradient("w").ToFloats();
+        float biasGradient = engine.GetGradient("b").ToFloats()[0];
+
+        double norm = engine.OptimizerStep();
+
+        Assert.AreEqual(Math.Sqrt(gradient.Sum(g => (double)g * g) + ((double)biasGradient * biasGradient)), norm, 1e-5 * norm);
+        float[] moved = engine.GetParameter("w").ToFloats();
+        for (int i = 0; i < w.Length; i++)
+        {
+            Assert.AreEqual(w[i] - (0.005 * gradient[i]), moved[i], 1e-6);
+        }
+
+        Assert.AreEqual(b - (0.04 * (biasGradient + (0.3 * b))), engine.GetParameter("b").ToFloats()[0], 1e-6);
+    }
+
+    private static void Compare(IOptimizerDefinition optimizer, double maxNorm, Action<double[], double[], double, int> update)
+    {
+        using TrainingArtifacts artifacts = SmallArtifacts.Create(optimizer, maxNorm);
+        using SessionTrainingEngine engine = new(artifacts);
+        double[] expected = Read(engine.GetParameter);
+        for (int step = 1; step <= Steps; step++)
+        {
+            engine.LazyResetGrad();
+            engine.TrainStep(SmallArtifacts.Batch(4, step));
+            double[] gradient = Read(engine.GetGradient);
+            double norm = Math.Sqrt(gradient.Sum(g => g * g));
+            double scale = maxNorm == 0 ? 1 : Math.Min(1, maxNorm / (norm + 1e-6));
+            engine.LearningRate = 0.01 / step;
+
+            Assert.AreEqual(norm, engine.OptimizerStep(), 1e-5 * norm);
+
+            // Gradients are the engine's own, so that only the optimizer's rounding adds up.
+            update(expected, [.. gradient.Select(g => g * scale)], engine.LearningRate, step);
+        }
+
+        double[] actual = Read(engine.GetParameter);
+        for (int i = 0; i < actual.Length; i++)
+        {
+            Assert.AreEqual(expected[i], actual[i], 5e-6, $"element {i} after {Steps} steps");
+        }
+    }
+
+    private static double[] Read(Func<string, DenseTensor> read) => [.. read("w").ToFloats().Concat(read("b").ToFloats()).Select(f => (double)f)];
+}
