@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Serialization;

@@ -83,6 +83,25 @@ internal sealed class GraphProtoBuilder
         return proto;
     }
 
+    /// <summary>Builds the description of a value.</summary>
+    public static ValueInfoProto BuildValueInfo(Value value)
+    {
+        ValueInfoProto proto = FileDetails.Restore(ValueInfoProto.Parser, value.Unmodelled);
+        proto.Name = value.Name;
+        if (!Equals(TypeProtoConverter.ToType(proto.Type), value.Type))
+        {
+            proto.Type = value.Type is null ? null : TypeProtoConverter.ToProto(value.Type);
+        }
+
+        if (value.DocString is { } docString)
+        {
+            proto.DocString = docString;
+        }
+
+        FileDetails.Put(value.Metadata, proto.MetadataProps);
+        return proto;
+    }
+
     private GraphProto BuildSubgraph(OnnxGraph graph)
     {
         List<(Value Value, TensorProto Proto)> initializers = [];
@@ -143,23 +162,4 @@ internal sealed class GraphProtoBuilder
         !IsDescribed(value)
         && (TypeProtoConverter.ToType(proto.Type) is not OnnxType.Tensor type
             || ((type.ElementType == value.ElementType || value.Type is null) && (type.Shape is null || value.Shape is null || type.Shape.Rank == value.Shape.Rank)));
-
-    /// <summary>Builds the description of a value.</summary>
-    public static ValueInfoProto BuildValueInfo(Value value)
-    {
-        ValueInfoProto proto = FileDetails.Restore(ValueInfoProto.Parser, value.Unmodelled);
-        proto.Name = value.Name;
-        if (!Equals(TypeProtoConverter.ToType(proto.Type), value.Type))
-        {
-            proto.Type = value.Type is null ? null : TypeProtoConverter.ToProto(value.Type);
-        }
-
-        if (value.DocString is { } docString)
-        {
-            proto.DocString = docString;
-        }
-
-        FileDetails.Put(value.Metadata, proto.MetadataProps);
-        return proto;
-    }
 }

@@ -1,4 +1,5 @@
 using Google.Protobuf;
+using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Serialization.Protos;
 

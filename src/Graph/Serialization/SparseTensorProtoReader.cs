@@ -15,12 +15,7 @@ internal static class SparseTensorProtoReader
         ITensor values = TensorProtoReader.Read(proto.Values, context, $"the values of {where}");
         ITensor indices = TensorProtoReader.Read(
             proto.Indices ?? throw context.Error($"{where} has no indices. The file is damaged."), context, $"the indices of {where}");
-        long count = TensorProtoReader.CountElements(proto.Dims, context, where);
-        if ((Int128)count * values.ElementType.BitWidth() / 8 > long.MaxValue)
-        {
-            throw context.Error($"{where}, {values.ElementType.OnnxName()}[{string.Join(", ", proto.Dims)}], would take more than 2^63 bytes.");
-        }
-
+        TensorProtoReader.Size(values.ElementType, proto.Dims, context, where);
         try
         {
             return new SparseTensor(values, indices, proto.Dims);

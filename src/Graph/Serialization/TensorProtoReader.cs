@@ -28,13 +28,12 @@ internal static class TensorProtoReader
             throw context.Error($"{where} is one segment of a tensor cut in parts, a form that no exporter in use writes. Export the model again.");
         }
 
-        long count = CountElements(proto.Dims, context, where);
+        (long count, long byteLength) = Size(type, proto.Dims, context, where);
         if (type == DataType.String)
         {
             return ReadStrings(proto, count, context, where);
         }
 
-        long byteLength = ByteLength(type, count, proto.Dims, context, where);
         if (proto.DataLocation == External)
         {
             return context.ExternalData.Read(proto.ExternalData, type, proto.Dims, byteLength, where);
@@ -73,37 +72,12 @@ internal static class TensorProtoReader
         }
     }
 
-    /// <summary>The product of the dimensions.</summary>
-    public static long CountElements(RepeatedField<long> dims, ReadContext context, string where)
-    {
-        // Zeros are left out at first: a product that overflows would make later sizes depend on the order.
-        Int128 count = 1;
-        bool empty = false;
-        foreach (long dim in dims)
-        {
-            if (dim < 0)
-            {
-                throw context.Error($"{where} has the negative dimension {dim}: [{string.Join(", ", dims)}].");
-            }
-
-            empty |= dim == 0;
-            count *= Math.Max(dim, 1);
-            if (count > long.MaxValue)
-            {
-                throw context.Error($"{where} has more than 2^63 elements: [{string.Join(", ", dims)}].");
-            }
-        }
-
-        return empty ? 0 : (long)count;
-    }
-
-    private static long ByteLength(DataType type, long count, RepeatedField<long> dims, ReadContext context, string where)
-    {
-        Int128 bits = (Int128)count * type.BitWidth();
-        return (bits + 7) / 8 <= long.MaxValue
-            ? (long)((bits + 7) / 8)
-            : throw context.Error($"{where}, {Describe(type, dims)}, would take more than 2^63 bytes.");
-    }
+    /// <summary>Numbers of elements and bytes that dimensions ask for.</summary>
+    /// <exception cref="ModelFormatException">They are negative or too large.</exception>
+    public static (long Elements, long Bytes) Size(DataType type, RepeatedField<long> dims, ReadContext context, string where) =>
+        TensorSize.TryCompute(type, dims, out long elements, out long bytes)
+            ? (elements, bytes)
+            : throw context.Error($"{where}, {Describe(type, dims)}, has a dimension below 0 or more than 2^63 bytes. The file is damaged.");
 
     private static StringTensor ReadStrings(TensorProto proto, long count, ReadContext context, string where)
     {

@@ -1,6 +1,6 @@
 using OrtQLoRA.Graph.IR;
 
-namespace OrtQLoRA.Graph.Serialization;
+namespace OrtQLoRA.Graph.IO;
 
 /// <summary>Writes raw data of tensors to streams without holding more than a part of it.</summary>
 internal static class TensorStream
