@@ -67,8 +67,8 @@ public sealed class ReferenceEvaluator
     public IReadOnlyList<ReferenceTensor?> RunNode(Node node, IReadOnlyList<ReferenceTensor?> inputs) =>
         RunNode(node, inputs, new Frame(_opsets, null));
 
-    /// <summary>Whether the operator of a node has a kernel or is a function of the model.</summary>
-    public bool Supports(Node node) => _kernels.TryGet(node, out _) || _functions.ContainsKey((node.Domain, node.OpType, node.Overload));
+    /// <summary>Whether the operator of a node has a kernel; a function of the model counts only if its operator has one.</summary>
+    public bool HasKernel(Node node) => _kernels.TryGet(node, out _);
 
     private void RunGraph(OnnxGraph graph, IReadOnlyList<Value> targets, Frame frame)
     {
@@ -94,8 +94,7 @@ public sealed class ReferenceEvaluator
 
     private IReadOnlyList<ReferenceTensor?> RunNode(Node node, IReadOnlyList<ReferenceTensor?> inputs, Frame frame)
     {
-        // A function of the model takes precedence over a kernel only where there is no kernel: ONNX lets a
-        // model carry the bodies of standard operators too.
+        // ONNX lets a model carry the bodies of standard operators too, hence kernels first.
         if (!_kernels.TryGet(node, out ReferenceKernel? kernel))
         {
             return _functions.TryGetValue((node.Domain, node.OpType, node.Overload), out OnnxFunction? function)

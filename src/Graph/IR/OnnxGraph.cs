@@ -34,8 +34,8 @@ public sealed class OnnxGraph
     public NameAuthority Names { get; }
 
     /// <summary>
-    /// Hands out unique node names, which ONNX Runtime asks for; shared with all subgraphs. Files of old exporters may hold
-    /// the same name twice.
+    /// Hands out unique node names, which ONNX Runtime asks for; shared with all subgraphs. Files may repeat a name or
+    /// leave it empty, and keep it so.
     /// </summary>
     public NameAuthority NodeNames { get; }
 
@@ -256,23 +256,32 @@ public sealed class OnnxGraph
             }
         }
 
-        foreach (OnnxGraph subgraph in node.Subgraphs)
+        Detach(node, except: []);
+    }
+
+    /// <summary>Removes a node whose results are known: its outputs stay, under their names, as initializers.</summary>
+    /// <param name="node">The node.</param>
+    /// <param name="contents">The content of each output; may be null where an output is not read.</param>
+    /// <exception cref="GraphException">An output that is read gets no content.</exception>
+    public void ReplaceByInitializers(Node node, IReadOnlyList<ITensor?> contents)
+    {
+        for (int i = 0; i < node.Outputs.Count; i++)
         {
-            subgraph.DetachNodes();
+            if (node.Outputs[i].IsUsed && contents.ElementAtOrDefault(i) is null)
+            {
+                throw new GraphException($"{node.Describe()} cannot be replaced by constants: output '{node.Outputs[i].Name}' is read by {DescribeReader(node.Outputs[i])} and has no content.");
+            }
         }
 
-        for (int i = 0; i < node.Inputs.Count; i++)
+        Value[] kept = [.. node.Outputs.Where((o, i) => o.Name.Length > 0 && contents.ElementAtOrDefault(i) is not null)];
+        Detach(node, except: kept);
+        foreach (Value value in kept)
         {
-            node.SetInput(i, null);
+            ITensor content = contents[value.ProducerIndex]!;
+            value.Producer = null;
+            value.ProducerIndex = 0;
+            SetInitializer(value, content);
         }
-
-        foreach (Value output in node.Outputs)
-        {
-            Unregister(output);
-        }
-
-        Unlink(node);
-        node.Graph = null;
     }
 
     /// <summary>Every node of this graph and of its subgraphs, outer before inner.</summary>
@@ -324,6 +333,27 @@ public sealed class OnnxGraph
         {
             Names.Release(value.Name);
         }
+    }
+
+    private void Detach(Node node, IReadOnlyCollection<Value> except)
+    {
+        foreach (OnnxGraph subgraph in node.Subgraphs)
+        {
+            subgraph.DetachNodes();
+        }
+
+        for (int i = 0; i < node.Inputs.Count; i++)
+        {
+            node.SetInput(i, null);
+        }
+
+        foreach (Value output in node.Outputs.Except(except))
+        {
+            Unregister(output);
+        }
+
+        Unlink(node);
+        node.Graph = null;
     }
 
     private void DetachNodes()

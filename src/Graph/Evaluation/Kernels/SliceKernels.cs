@@ -132,12 +132,18 @@ internal static class SliceKernels
             throw c.Error($"{given.Length} pads are given for {axes.Length} axes; there must be two an axis");
         }
 
+        // Negative pads take elements away before the others add some: what is added continues what is left.
         long[] before = new long[x.Rank];
         long[] dims = [.. x.Dims];
+        long[] first = new long[x.Rank];
+        long[] left = [.. x.Dims];
         for (int i = 0; i < axes.Length; i++)
         {
-            before[axes[i]] = given[i];
-            dims[axes[i]] += given[i] + given[i + axes.Length];
+            (int axis, long begin, long end) = (axes[i], given[i], given[i + axes.Length]);
+            before[axis] = Math.Max(begin, 0);
+            dims[axis] += begin + end;
+            first[axis] = Math.Max(-begin, 0);
+            left[axis] += Math.Min(begin, 0) + Math.Min(end, 0);
         }
 
         ReferenceTensor fill = c.InputOrNull(2) is { Count: 1 } value ? value.Reshaped([])
@@ -151,8 +157,8 @@ internal static class SliceKernels
             long[] position = Indexing.Unravel(i, dims);
             for (int axis = 0; axis < x.Rank && map[i] < x.Count; axis++)
             {
-                long from = source(position[axis] - before[axis], x.Dims[axis]);
-                map[i] = from < 0 ? x.Count : map[i] + (int)(from * strides[axis]);
+                long from = source(position[axis] - before[axis], left[axis]);
+                map[i] = from < 0 ? x.Count : map[i] + (int)((first[axis] + from) * strides[axis]);
             }
         }
 
