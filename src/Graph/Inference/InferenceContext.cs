@@ -8,6 +8,7 @@ namespace OrtQLoRA.Graph.Inference;
 /// </summary>
 public sealed class InferenceContext
 {
+    // A walk in execution order finds the inputs' content remembered; only a single node's context looks back.
     private const int MaxDepth = 64;
     private readonly IReadOnlyDictionary<string, long> _opsets;
     private readonly Dictionary<Value, SymbolicTensor?> _contents = [];
@@ -85,6 +86,24 @@ public sealed class InferenceContext
     internal SymbolicExpression? Resolve(SymbolicExpression? expression) =>
         expression is null || _equalities.Count == 0 ? expression : expression.Substitute(_equalities.GetValueOrDefault) ?? expression;
 
+    /// <summary>Replaces factors in the type of a value that turned out to equal something plainer.</summary>
+    internal void Simplify(Value value)
+    {
+        if (_equalities.Count > 0 && value.Type is OnnxType.Tensor { Shape: Shape shape } type && !shape.IsStatic)
+        {
+            value.Type = type with { Shape = new Shape(shape.Select(d => ExpressionOf(d)?.ToDimension() ?? d)) };
+        }
+    }
+
+    /// <summary>Works out and remembers the contents of a node's outputs.</summary>
+    internal void FollowContent(Node node)
+    {
+        foreach (Value output in node.Outputs)
+        {
+            ContentOf(output);
+        }
+    }
+
     /// <summary>Content of a value as far as it is known.</summary>
     internal SymbolicTensor? ContentOf(Value value)
     {
@@ -107,12 +126,6 @@ public sealed class InferenceContext
             finally
             {
                 _depth--;
-            }
-
-            if (_depth > 0 && known is null)
-            {
-                // Perhaps cut off by the depth limit: do not remember.
-                return null;
             }
         }
 

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Inference.Rules;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Inference;
@@ -20,6 +21,15 @@ public static class NodeInference
         if (OperatorRegistry.TryGetRule(node, out InferenceRule? rule))
         {
             rule(new OperatorCall(node, context));
+        }
+    }
+
+    /// <summary>Gives inputs of a node's subgraphs that have no type what the node feeds them.</summary>
+    internal static void BindSubgraphInputs(Node node, InferenceContext context)
+    {
+        if (node.Subgraphs.Any())
+        {
+            ControlFlowRules.BindInputs(new OperatorCall(node, context));
         }
     }
 }

@@ -24,6 +24,12 @@ internal sealed class OperatorCall
 
     internal bool HasAttribute(string name) => Node.Attributes.ContainsKey(name);
 
+    /// <summary>A subgraph that the operator must have.</summary>
+    /// <exception cref="GraphException">The attribute is missing.</exception>
+    internal OnnxGraph Subgraph(string attribute) => Node.Attributes.TryGetValue(attribute, out NodeAttribute? graph)
+        ? graph.AsGraph()
+        : throw Error($"attribute '{attribute}', a subgraph, is missing");
+
     /// <summary>Element type of an input; Undefined if unknown.</summary>
     internal DataType TypeOf(int input) => Node.InputOrNull(input)?.ElementType ?? DataType.Undefined;
 

@@ -61,6 +61,14 @@ internal sealed class OperatorRegistry
         IndexingRules.Register(registry);
         CreationRules.Register(registry);
         NormalizationRules.Register(registry);
+        ConvolutionRules.Register(registry);
+        ResizeRules.Register(registry);
+        RecurrentRules.Register(registry);
+        LossRules.Register(registry);
+        AttentionRules.Register(registry);
+        ContribRules.Register(registry);
+        Int8MatrixRules.Register(registry);
+        ControlFlowRules.Register(registry);
         ContentRules.Register(registry);
         return registry;
     }

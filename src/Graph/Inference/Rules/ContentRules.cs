@@ -100,8 +100,9 @@ internal static class ContentRules
         long[] stride = [.. dims.Select(_ => 1L)];
         for (int i = 0; i < axes.Length; i++)
         {
-            (int axis, long size, long step) = (axes[i], dims[axes[i]], steps[i]);
-            if (step is 0 or long.MinValue)
+            (int axis, long size) = (axes[i], dims[axes[i]]);
+            long step = Math.Clamp(steps[i], -size - 1, size + 1);
+            if (step == 0)
             {
                 return null;
             }
