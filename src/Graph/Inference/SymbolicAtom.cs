@@ -26,7 +26,7 @@ internal sealed class SymbolicAtom : IComparable<SymbolicAtom>
     internal long? LowerBound => Kind switch
     {
         SymbolicAtomKind.Symbol or SymbolicAtomKind.Broadcast => 0,
-        SymbolicAtomKind.FloorDivision => Operands[0].LowerBound >= 0 && Operands[1].LowerBound > 0 ? 0 : null,
+        SymbolicAtomKind.FloorDivision => Operands[0].LowerBound >= 0 && Operands[1].LowerBound >= 0 ? 0 : null,
         SymbolicAtomKind.Minimum => Operands.Any(o => o.LowerBound is null) ? null : Operands.Min(o => o.LowerBound),
         _ => Operands.Max(o => o.LowerBound),
     };

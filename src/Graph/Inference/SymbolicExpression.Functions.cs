@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace OrtQLoRA.Graph.Inference;
 
 /// <content>Division, minimum, maximum, broadcasting; substitution and evaluation.</content>
@@ -45,7 +47,9 @@ public sealed partial class SymbolicExpression
 
         if (divisor.Constant is not long number)
         {
-            return Limit(FromAtom(SymbolicAtom.FloorDivision(dividend, divisor)));
+            BigInteger common = dividend._terms.Concat(divisor._terms).Aggregate(BigInteger.Zero, (g, t) => BigInteger.GreatestCommonDivisor(g, t.Coefficient));
+            SymbolicExpression factor = common <= long.MaxValue ? Of((long)common) : One;
+            return Limit(FromAtom(SymbolicAtom.FloorDivision(DivideExactly(dividend, factor)!, DivideExactly(divisor, factor)!)));
         }
 
         // floor((n*q + r) / n) = q + floor(r / n) with whole q.

@@ -102,6 +102,9 @@ internal sealed class SymbolicTensor
         return new SymbolicTensor(result, [.. elements]);
     }
 
+    /// <summary>Applies a function to every element.</summary>
+    internal SymbolicTensor Map(Func<SymbolicExpression?, SymbolicExpression?> function) => new(Dims, [.. Elements.Select(function)]);
+
     /// <summary>The content repeated to dimensions that it broadcasts to.</summary>
     internal SymbolicTensor BroadcastTo(ImmutableArray<long> dims)
     {
@@ -114,28 +117,20 @@ internal sealed class SymbolicTensor
     /// <summary>A tensor whose element at an index is the element of this tensor at the index that <paramref name="source"/> gives.</summary>
     /// <param name="dims">Dimensions of a small tensor.</param>
     /// <param name="source">From an index of the result to an index of this tensor.</param>
-    internal SymbolicTensor Select(ImmutableArray<long> dims, Func<long[], long[]> source)
+    internal SymbolicTensor Select(ImmutableArray<long> dims, Func<long[], long[]> source) =>
+        new(dims, [.. Indices(dims).Select(index => Elements[(int)Linear(source(index))])]);
+
+    /// <summary>Applies a function to the elements along axes.</summary>
+    /// <param name="axes">Axes that go, counted from the front.</param>
+    /// <param name="keepDims">Whether they stay with size 1.</param>
+    /// <param name="function">From the elements of one group to the element that stands for them.</param>
+    internal SymbolicTensor Reduce(int[] axes, bool keepDims, Func<SymbolicExpression?[], SymbolicExpression?> function)
     {
-        _ = TryCount(dims, out int count);
-        SymbolicExpression?[] elements = new SymbolicExpression?[count];
-        long[] index = new long[dims.Length];
-        for (int i = 0; i < count; i++)
-        {
-            long[] from = source(index);
-            long linear = 0;
-            for (int axis = 0; axis < from.Length; axis++)
-            {
-                linear = (linear * Dims[axis]) + from[axis];
-            }
-
-            elements[i] = Elements[(int)linear];
-            for (int axis = dims.Length - 1; axis >= 0 && ++index[axis] == dims[axis]; axis--)
-            {
-                index[axis] = 0;
-            }
-        }
-
-        return new SymbolicTensor(dims, [.. elements]);
+        ImmutableArray<long> groups = [.. Dims.Select((d, axis) => axes.Contains(axis) ? 1 : d)];
+        ImmutableArray<long> group = [.. Dims.Select((d, axis) => axes.Contains(axis) ? d : 1)];
+        SymbolicTensor positions = new(groups, [.. Indices(groups).Select(start =>
+            function([.. Indices(group).Select(step => Elements[(int)Linear([.. start.Zip(step, (a, b) => a + b)])])]))]);
+        return keepDims ? positions : new SymbolicTensor([.. groups.Where((_, axis) => !axes.Contains(axis))], positions.Elements);
     }
 
     /// <summary>All elements as numbers, or null if one is not a number.</summary>
@@ -157,6 +152,32 @@ internal sealed class SymbolicTensor
 
     /// <summary>The elements as a shape.</summary>
     internal Shape ToShape() => new(Elements.Select(e => e?.ToDimension() ?? Dimension.Unknown));
+
+    /// <summary>Every index of a small tensor, row-major. The array is reused from one to the next.</summary>
+    private static IEnumerable<long[]> Indices(ImmutableArray<long> dims)
+    {
+        _ = TryCount(dims, out int count);
+        long[] index = new long[dims.Length];
+        for (int i = 0; i < count; i++)
+        {
+            yield return index;
+            for (int axis = dims.Length - 1; axis >= 0 && ++index[axis] == dims[axis]; axis--)
+            {
+                index[axis] = 0;
+            }
+        }
+    }
+
+    private long Linear(long[] index)
+    {
+        long linear = 0;
+        for (int axis = 0; axis < index.Length; axis++)
+        {
+            linear = (linear * Dims[axis]) + index[axis];
+        }
+
+        return linear;
+    }
 
     // Exporters compute some sizes in floating point; whole numbers up to 2^24 are exact there.
     private static ImmutableArray<SymbolicExpression?>? FromFloats(ITensor tensor)

@@ -17,6 +17,8 @@ public sealed class SymbolicExpressionTests
     [DataRow("floor((4*s + 6)/4)", "s + 1")]
     [DataRow("floor((4*s + 7*t)/4)", "floor((3*t)/4) + s + t")]
     [DataRow("s33//2", "floor(s33/2)")]
+    [DataRow("floor((384*a)/(32*b))", "floor((12*a)/b)")]
+    [DataRow("max(0, floor(a/b))", "floor(a/b)")]
     [DataRow("floor((2*s)/2)", "s")]
     [DataRow("floor((a*b)/b)", "a")]
     [DataRow("min(512, s)", "min(512, s)")]

@@ -30,7 +30,8 @@ internal static class ArithmeticContentRules
         registry.AddContent(Elementwise((_, x) => Truth(IsZero(x[0] * x[1]) is bool zero ? !zero : null)), "And");
         registry.AddContent(Elementwise((_, x) => Truth(IsZero(x[0] + x[1]) is bool zero ? !zero : null)), "Or");
         registry.AddContent(Elementwise(Choose), "Where");
-        registry.AddContent(Elementwise(Cast), "Cast");
+        registry.AddContent(Elementwise((call, x) => Cast(x[0], ConversionRules.TypeAttribute(call, "to"))), "Cast");
+        registry.AddContent((call, _) => call.ContentOf(0)?.Map(x => Cast(x, call.TypeOf(1))), "CastLike");
         registry.AddContent(Reduce(SymbolicExpression.Multiply, SymbolicExpression.One), "ReduceProd");
         registry.AddContent(Reduce(SymbolicExpression.Add, SymbolicExpression.Zero), "ReduceSum");
         registry.AddContent(Reduce(SymbolicExpression.Max, null), "ReduceMax");
@@ -56,14 +57,22 @@ internal static class ArithmeticContentRules
     private static ContentRule Reduce(Func<SymbolicExpression?, SymbolicExpression?, SymbolicExpression?> function, SymbolicExpression? empty) => (call, _) =>
     {
         long[]? axes = call.IntsFrom("axes", 1, out bool isKnown);
-        bool whole = axes is null ? isKnown && call.Node.GetInt("noop_with_empty_axes", 0) == 0 : axes is [0 or -1];
-        if (!whole || call.ContentOf(0) is not { Dims.Length: 1 } content || (content.Count == 0 && empty is null))
+        if (!isKnown || call.ContentOf(0) is not SymbolicTensor content)
         {
             return null;
         }
 
-        SymbolicExpression? result = content.Count == 0 ? empty : content.Elements.Aggregate(function);
-        return call.Node.GetInt("keepdims", 1) != 0 ? SymbolicTensor.Vector(result) : SymbolicTensor.Scalar(result);
+        if (axes is null or [])
+        {
+            if (call.Node.GetInt("noop_with_empty_axes", 0) != 0)
+            {
+                return content;
+            }
+
+            axes = [.. Enumerable.Range(0, content.Dims.Length).Select(i => (long)i)];
+        }
+
+        return content.Reduce(call.Axes(axes, content.Dims.Length), call.Node.GetInt("keepdims", 1) != 0, elements => elements.Length == 0 ? empty : elements.Aggregate(function));
     };
 
     // Integers divide towards zero, which is the floor where nothing is negative.
@@ -92,10 +101,10 @@ internal static class ArithmeticContentRules
         null => x[1] is not null && x[1]!.Equals(x[2]) ? x[1] : null,
     };
 
-    private static SymbolicExpression? Cast(OperatorCall call, SymbolicExpression?[] x) => ConversionRules.TypeAttribute(call, "to") switch
+    private static SymbolicExpression? Cast(SymbolicExpression? x, DataType to) => to switch
     {
-        DataType.Int64 or DataType.Int32 or DataType.Float or DataType.Double => x[0],
-        DataType.Bool => Truth(IsZero(x[0]) is bool zero ? !zero : null),
+        DataType.Int64 or DataType.Int32 or DataType.Float or DataType.Double => x,
+        DataType.Bool => Truth(IsZero(x) is bool zero ? !zero : null),
         _ => null,
     };
 

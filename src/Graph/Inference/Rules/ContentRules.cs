@@ -24,6 +24,7 @@ internal static class ContentRules
         registry.AddContent(Split, "Split");
         registry.AddContent(Expand, "Expand");
         registry.AddContent(Transpose, "Transpose");
+        registry.AddContent(OneHot, "OneHot");
         ArithmeticContentRules.Register(registry);
     }
 
@@ -180,6 +181,24 @@ internal static class ContentRules
 
             return source;
         });
+    }
+
+    // repeat_interleave is exported as OneHot with the values 1 and the repeats, then ReduceProd.
+    private static SymbolicTensor? OneHot(OperatorCall call, int output)
+    {
+        if (call.ContentOf(0) is not SymbolicTensor positions || positions.Constants() is null || call.ContentOf(2) is not { Count: 2 } values
+            || StaticDims(call, output) is not { } dims || !SymbolicTensor.TryCount(dims, out _))
+        {
+            return null;
+        }
+
+        int axis = call.Axis(call.Node.GetInt("axis", -1), dims.Length);
+        long depth = dims[axis];
+        SymbolicTensor hot = new([.. positions.Dims.Insert(axis, 1)], positions.Elements);
+        SymbolicTensor range = new([.. dims.Select((d, i) => i == axis ? d : 1)], [.. Enumerable.Range(0, (int)depth).Select(i => SymbolicExpression.Of(i))]);
+        return SymbolicTensor.Combine([hot, range], x => IsHot(x[0]!.Constant!.Value, x[1]!.Constant!.Value, depth) ? values[1] : values[0]);
+
+        static bool IsHot(long position, long place, long depth) => position == place || position + depth == place;
     }
 
     private static ImmutableArray<long>? StaticDims(OperatorCall call, int output) =>
