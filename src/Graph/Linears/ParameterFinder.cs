@@ -1,0 +1,89 @@
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears.Naming;
+
+namespace OrtQLoRA.Graph.Linears;
+
+/// <summary>Names the parameters of a model as PyTorch does.</summary>
+internal static class ParameterFinder
+{
+    // Hugging Face's Conv1D (GPT-2) holds its weight [in, out].
+    private static readonly HashSet<string> Conv1DNames = new(StringComparer.Ordinal) { "c_attn", "q_attn", "c_proj", "c_fc" };
+
+    public static IReadOnlyList<ModelParameter> Find(OnnxModel model, LinearSites sites)
+    {
+        List<ModelParameter> parameters = [];
+        HashSet<string> names = new(StringComparer.Ordinal);
+        HashSet<Value> claimed = [];
+        foreach (LinearModule module in sites.Modules)
+        {
+            LinearSite site = module.Sites[0];
+            claimed.Add(site.Weight);
+            if (site.Storage == WeightStorage.Dense)
+            {
+                string name = NameOf(site.Weight, module.Path, "weight");
+                Add(new ModelParameter { Name = name, Value = site.Weight, Content = site.Content, IsTransposed = IsTransposed(site), WeightOf = module });
+            }
+
+            if (module.Bias is { } bias && ConstantContent.Of(bias) is { } content && claimed.Add(bias))
+            {
+                Add(new ModelParameter { Name = NameOf(bias, module.Path, "bias"), Value = bias, Content = content, BiasOf = module });
+            }
+        }
+
+        bool isGenAi = sites.Modules.Any(m => m.Weight.Name.Contains(".MatMul.weight", StringComparison.Ordinal));
+        foreach (Value value in model.Graph.Initializers.Where(v => v.IsUsed && !claimed.Contains(v)))
+        {
+            ITensor content = value.Initializer!;
+            if (content.ElementType.IsFloatingPoint()
+                && InitializerNames.IsParameterPath(value.Name)
+                && !InitializerNames.IsBuffer(value.Name)
+                && (content.ElementCount() > 1 || InitializerNames.EndsAsWeight(value.Name) || InitializerNames.EndsAsBias(value.Name))
+                && !IsStatistic(value))
+            {
+                string name = InitializerNames.Clean(value.Name);
+                Add(new ModelParameter { Name = isGenAi ? ModuleNaming.UndoBuilderNames(name) : name, Value = value, Content = content });
+            }
+        }
+
+        return parameters;
+
+        void Add(ModelParameter parameter)
+        {
+            if (names.Add(parameter.Name))
+            {
+                parameters.Add(parameter);
+            }
+        }
+    }
+
+    /// <summary>Whether PyTorch holds the module's weight [in, out], as Hugging Face's Conv1D does.</summary>
+    public static bool IsConv1D(LinearSite site)
+    {
+        if (site.Kind != LinearKind.Linear || site.IsOutByIn || site.IsWeightLeft || !InitializerNames.IsParameterPath(site.Weight.Name))
+        {
+            return false;
+        }
+
+        // Only Conv1D calls addmm with the parameter itself; exporters that transpose a Linear's weight rename it or
+        // write MatMul. ONNX Runtime's optimizer turns the former into the latter, where GPT-2's names tell.
+        string[] segments = site.ModulePath.Split('.');
+        return site.Node.Is("Gemm") || (Conv1DNames.Contains(segments[^1]) && segments.Contains("h"));
+    }
+
+    private static bool IsTransposed(LinearSite site) => site.Kind switch
+    {
+        LinearKind.Linear => site.IsOutByIn == IsConv1D(site),
+        LinearKind.Embedding => site.IsOutByIn,
+        _ => false,
+    };
+
+    // The parameter's own name where it belongs to the module ('attn.in_proj_weight'), else path and role.
+    private static string NameOf(Value value, string path, string role)
+    {
+        string clean = InitializerNames.Clean(value.Name);
+        return InitializerNames.IsParameterPath(value.Name) && InitializerNames.ModulePath(clean) == path ? clean : $"{path}.{role}";
+    }
+
+    private static bool IsStatistic(Value value) => value.Uses.Any(u =>
+        (u.Node.Is("BatchNormalization") && u.Index >= 3) || (u.Node.OpType.Contains("QuantizeLinear", StringComparison.Ordinal) && u.Index >= 1));
+}

@@ -1,0 +1,14 @@
+namespace OrtQLoRA.Graph.Linears;
+
+/// <summary>In which form a site's weight lies in the model.</summary>
+public enum WeightStorage
+{
+    /// <summary>Floating-point values, one an element.</summary>
+    Dense,
+
+    /// <summary>Integers behind a DequantizeLinear node.</summary>
+    DequantizeLinear,
+
+    /// <summary>Blocks of packed integers, read by com.microsoft MatMulNBits.</summary>
+    MatMulNBits,
+}
