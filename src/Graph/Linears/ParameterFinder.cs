@@ -1,10 +1,11 @@
+using System.Text.RegularExpressions;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears.Naming;
 
 namespace OrtQLoRA.Graph.Linears;
 
 /// <summary>Names the parameters of a model as PyTorch does.</summary>
-internal static class ParameterFinder
+internal static partial class ParameterFinder
 {
     // Hugging Face's Conv1D (GPT-2) holds its weight [in, out].
     private static readonly HashSet<string> Conv1DNames = new(StringComparer.Ordinal) { "c_attn", "q_attn", "c_proj", "c_fc" };
@@ -33,15 +34,9 @@ internal static class ParameterFinder
         bool isGenAi = sites.Modules.Any(m => m.Weight.Name.Contains(".MatMul.weight", StringComparison.Ordinal));
         foreach (Value value in model.Graph.Initializers.Where(v => v.IsUsed && !claimed.Contains(v)))
         {
-            ITensor content = value.Initializer!;
-            if (content.ElementType.IsFloatingPoint()
-                && InitializerNames.IsParameterPath(value.Name)
-                && !InitializerNames.IsBuffer(value.Name)
-                && (content.ElementCount() > 1 || InitializerNames.EndsAsWeight(value.Name) || InitializerNames.EndsAsBias(value.Name))
-                && !IsStatistic(value))
+            if (NameOfOther(value) is { } name)
             {
-                string name = InitializerNames.Clean(value.Name);
-                Add(new ModelParameter { Name = isGenAi ? ModuleNaming.UndoBuilderNames(name) : name, Value = value, Content = content });
+                Add(new ModelParameter { Name = isGenAi ? ModuleNaming.UndoBuilderNames(name) : name, Value = value, Content = value.Initializer! });
             }
         }
 
@@ -84,6 +79,42 @@ internal static class ParameterFinder
         return InitializerNames.IsParameterPath(value.Name) && InitializerNames.ModulePath(clean) == path ? clean : $"{path}.{role}";
     }
 
+    // A parameter of a norm or another layer that is no linear, or null if the initializer is a constant.
+    private static string? NameOfOther(Value value)
+    {
+        ITensor content = value.Initializer!;
+        if (!content.ElementType.IsFloatingPoint() || InitializerNames.IsBuffer(value.Name) || IsStatistic(value))
+        {
+            return null;
+        }
+
+        if (InitializerNames.IsParameterPath(value.Name))
+        {
+            return content.ElementCount() > 1 || InitializerNames.EndsAsWeight(value.Name) || InitializerNames.EndsAsBias(value.Name)
+                ? InitializerNames.Clean(value.Name)
+                : null;
+        }
+
+        // Exporters that decompose a norm lose the names of its parameters, but not the module of the nodes. A value
+        // that they computed from the parameter (Gemma's 1 + weight, named after the folded Add) keeps its own name.
+        if (content.ElementCount() > 1
+            && content.Dims.Count(d => d != 1) == 1
+            && value.Uses is [Use { Node: { OpType: "Mul" or "Add", Domain: "" } reader }]
+            && NodeScopes.Of(reader)?.Path is { } path
+            && Norm().IsMatch(path))
+        {
+            return FoldedResult().IsMatch(value.Name) ? $"{path}.{value.Name}" : path + (reader.OpType == "Mul" ? ".weight" : ".bias");
+        }
+
+        return null;
+    }
+
     private static bool IsStatistic(Value value) => value.Uses.Any(u =>
         (u.Node.Is("BatchNormalization") && u.Index >= 3) || (u.Node.OpType.Contains("QuantizeLinear", StringComparison.Ordinal) && u.Index >= 1));
+
+    [GeneratedRegex(@"(^|\.)([^.]*norm[^.]*|([^.]*_)?(ln|gn|bn)[_\d]*)$", RegexOptions.IgnoreCase)]
+    private static partial Regex Norm();
+
+    [GeneratedRegex(@"^(add|mul|sub)_\d+$")]
+    private static partial Regex FoldedResult();
 }

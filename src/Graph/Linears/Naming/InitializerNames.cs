@@ -5,8 +5,6 @@ namespace OrtQLoRA.Graph.Linears.Naming;
 /// <summary>Tells names that people gave to parameters from names that exporters made up, and tidies the former.</summary>
 internal static partial class InitializerNames
 {
-    private static readonly string[] Quantizers = ["_quantized", "_Q4", "_Q8", "_Q4G32", "_Q2", "_int8"];
-
     /// <summary>Whether the name says nothing: <c>onnx::MatMul_650</c>, <c>val_75</c>, <c>1203</c>, <c>/attn/Constant_output_0</c>.</summary>
     public static bool IsAnonymous(string name) => name.Length == 0 || name[0] == '/' || Anonymous().IsMatch(name);
 
@@ -27,14 +25,13 @@ internal static partial class InitializerNames
     public static bool IsBuffer(string name) => Buffer().IsMatch(name);
 
     /// <summary>
-    /// The parameter's name without what tools added: a quantizer's suffix, the GenAI builder's operator segment
-    /// (<c>q_proj.MatMul.weight</c>), TensorFlow's <c>:0</c> and slashes.
+    /// The parameter's name without what tools added: a quantizer's or graph merger's suffix, the GenAI builder's
+    /// operator segment (<c>q_proj.MatMul.weight</c>, <c>q_norm.layernorm.weight</c>), TensorFlow's <c>:0</c> and slashes.
     /// </summary>
     public static string Clean(string name)
     {
-        string clean = Quantizers.FirstOrDefault(s => name.EndsWith(s, StringComparison.Ordinal)) is { } suffix ? name[..^suffix.Length] : name;
-        clean = clean.EndsWith(":0", StringComparison.Ordinal) ? clean[..^2] : clean;
-        return BuilderOperator().Replace(clean.Replace('/', '.'), ".");
+        string clean = ToolSuffix().Replace(name, "");
+        return BuilderOperator().Replace(clean.Replace('/', '.'), "");
     }
 
     /// <summary>The module that owns a parameter of the (clean) name.</summary>
@@ -53,10 +50,13 @@ internal static partial class InitializerNames
     [GeneratedRegex(@"(^|[._/])bias(:0)?$")]
     private static partial Regex Bias();
 
-    [GeneratedRegex(@"(^|[._/])((original_)?inv_freq|(cos|sin)_(cache|cached)|rotary_emb|running_mean|running_var|num_batches_tracked|position_ids|token_type_ids|masked_bias|attn_mask|causal_mask|embed_scale|(.*_)?(scales?|zero_points?|zp|SF))$", RegexOptions.None)]
+    [GeneratedRegex(@"(^|[._/])((original_)?inv_freq|(cos|sin)_(cache|cached)|rotary_emb|running_mean|running_var|num_batches_tracked|position_ids|token_type_ids|masked_bias|attn_mask|causal_mask|embed_scale|(.*_)?(scales?|zero_points?|zp|SF))$")]
     private static partial Regex Buffer();
 
-    [GeneratedRegex(@"\.(MatMul|Add|Gemm|Conv|Gather|LayerNorm_op)(?=\.(weight|bias)$)\.")]
+    [GeneratedRegex(@"(_quantized|_Q\d+(G\d+)?|_int8|_merged_\d+|:0)$")]
+    private static partial Regex ToolSuffix();
+
+    [GeneratedRegex(@"\.(MatMul|Add|(?<=_norm\.)layernorm)(?=\.(weight|bias)$)")]
     private static partial Regex BuilderOperator();
 
     [GeneratedRegex(@"([._](weight|bias|kernel)|\.(embeddings?|gamma|beta))$")]
