@@ -8,8 +8,8 @@ namespace OrtQLoRA.Graph.Passes;
 /// Computes nodes whose results are known before the model runs and puts initializers of the same names in their
 /// place, in the main graph and in subgraphs:
 /// 1. nodes all of whose inputs are constants, <c>Constant</c> among them;
-/// 2. <c>Shape</c> and <c>Size</c> of values whose static dimensions say the result, and data movement of shapes
-///    where the elements that it takes are known, such as <c>Gather(Shape(x), 1)</c> with only axis 1 static.
+/// 2. nodes whose integer or bool results follow from static dimensions: <c>Shape</c> of a static shape, but also
+///    <c>Gather(Shape(x), 1)</c> where only axis 1 is static (see <see cref="InferenceContext.TryGetContent"/>).
 /// Nodes that make graph outputs, random operators, operators with subgraphs, function calls and
 /// <c>DequantizeLinear</c> (weights keep their stored form) stay. Results of integer, bool and shape arithmetic are
 /// exactly the runtime's.
@@ -46,26 +46,39 @@ public sealed class ConstantFoldingPass : GraphPass
     public override bool Run(OnnxModel model)
     {
         _skipped.Clear();
-        ReferenceEvaluator evaluator = new(model, EvaluationMode.Typed);
-        return Fold(model.Graph, model.Opset, evaluator, new PartialConstants(evaluator), []);
+        return Fold(model.Graph, new Walk(new ReferenceEvaluator(model, EvaluationMode.Typed), new InferenceContext(model.OpsetImports)));
     }
 
-    private bool Fold(OnnxGraph graph, long opset, ReferenceEvaluator evaluator, PartialConstants partial, HashSet<Value> refined)
+    /// <summary>What one run over a model learns on its way.</summary>
+    private sealed record Walk(ReferenceEvaluator Evaluator, InferenceContext Inference)
+    {
+        /// <summary>Values of which more is known than before the run.</summary>
+        public HashSet<Value> Refined { get; } = [];
+
+        /// <summary>Values computed from constants that must stay symbolic.</summary>
+        public HashSet<Value> Symbolic { get; } = [];
+    }
+
+    private bool Fold(OnnxGraph graph, Walk walk)
     {
         bool changed = false;
         foreach (Node node in graph.Nodes)
         {
-            RefineTypes(node, opset, refined);
+            RefineTypes(node, walk);
             foreach (OnnxGraph subgraph in node.Subgraphs)
             {
-                changed |= Fold(subgraph, opset, evaluator, partial, refined);
+                changed |= Fold(subgraph, walk);
             }
 
-            if (Compute(node, evaluator, partial) is { } results)
+            if (Compute(node, walk) is { } results)
             {
-                refined.UnionWith(node.Outputs);
+                walk.Refined.UnionWith(node.Outputs);
                 graph.ReplaceByInitializers(node, results);
                 changed = true;
+            }
+            else if (!ReadsOnlyShape(node) && node.Inputs.Any(i => i is not null && IsSymbolic(i, walk)))
+            {
+                walk.Symbolic.UnionWith(node.Outputs);
             }
         }
 
@@ -73,19 +86,23 @@ public sealed class ConstantFoldingPass : GraphPass
     }
 
     // A folded input (a target shape, axes) may tell more about the outputs, on which later Shape nodes depend.
-    private static void RefineTypes(Node node, long opset, HashSet<Value> refined)
+    private static void RefineTypes(Node node, Walk walk)
     {
-        if (node.Inputs.Any(i => i is not null && refined.Contains(i)))
+        if (node.Inputs.Any(i => i is not null && walk.Refined.Contains(i)))
         {
             OnnxType?[] before = [.. node.Outputs.Select(o => o.Type)];
-            NodeInference.Infer(node, opset);
-            refined.UnionWith(node.Outputs.Where((o, i) => o.Type != before[i]));
+            NodeInference.Infer(node, walk.Inference);
+            walk.Refined.UnionWith(node.Outputs.Where((o, i) => o.Type != before[i]));
         }
     }
 
-    private IReadOnlyList<ITensor?>? Compute(Node node, ReferenceEvaluator evaluator, PartialConstants partial)
+    private static bool ReadsOnlyShape(Node node) => node.Is("Shape") || node.Is("Size");
+
+    private bool IsSymbolic(Value value, Walk walk) => walk.Symbolic.Contains(value) || (value.IsConstant && _keepSymbolic(value));
+
+    private IReadOnlyList<ITensor?>? Compute(Node node, Walk walk)
     {
-        if (!MayFold(node, evaluator))
+        if (!MayFold(node, walk.Evaluator))
         {
             return null;
         }
@@ -97,8 +114,7 @@ public sealed class ConstantFoldingPass : GraphPass
 
         try
         {
-            IReadOnlyList<ReferenceTensor?>? results = ComputeFromConstants(node, evaluator);
-            results ??= partial.Compute(node, Read) is { } known ? [known] : null;
+            IReadOnlyList<ReferenceTensor?>? results = ComputeFromConstants(node, walk.Evaluator) ?? ComputeFromShapes(node, walk);
             return results is not null && Accept(node, results) ? [.. results.Select(r => r?.ToTensor())] : null;
         }
         catch (OrtQLoRAException e)
@@ -139,8 +155,29 @@ public sealed class ConstantFoldingPass : GraphPass
 
     private bool IsFoldable(Value value) => value.IsConstant && !_keepSymbolic(value);
 
-    private ReferenceTensor? Read(Value value) =>
-        IsFoldable(value) && value.Initializer!.ElementCount() <= _limits.MaxGrowth ? ReferenceTensor.From(value.Initializer!) : null;
+    private ReferenceTensor[]? ComputeFromShapes(Node node, Walk walk)
+    {
+        if (!ReadsOnlyShape(node) && node.Inputs.Any(i => i is not null && IsSymbolic(i, walk)))
+        {
+            return null;
+        }
+
+        List<ReferenceTensor> results = [];
+        foreach (Value output in node.Outputs)
+        {
+            // Inference follows whole numbers in floats too, but does not round as they do.
+            if (output.ElementType is not (DataType.Int64 or DataType.Int32 or DataType.Bool)
+                || walk.Inference.ContentOf(output) is not { } content
+                || content.Constants() is not { } elements)
+            {
+                return null;
+            }
+
+            results.Add(ReferenceTensor.OfIntegers(output.ElementType, content.Dims, elements));
+        }
+
+        return [.. results];
+    }
 
     // Where inference does not know the size beforehand, small inputs bound it.
     private bool FitsOutput(Node node, long inputElements)
