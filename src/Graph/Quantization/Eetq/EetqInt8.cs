@@ -84,6 +84,10 @@ public static class EetqInt8
         }
     }
 
+    /// <summary>The largest magnitude of a channel without NaN; 0 if it is empty.</summary>
+    internal static float Magnitude(ReadOnlySpan<float> channel) =>
+        channel.IsEmpty ? 0 : MathF.Abs(TensorPrimitives.MaxMagnitude(channel));
+
     /// <summary>Turns magnitudes into scales in place.</summary>
     internal static void ScalesFromMagnitudes(Span<float> magnitudes) =>
         TensorPrimitives.Multiply(magnitudes, ScalePerMagnitude, magnitudes);

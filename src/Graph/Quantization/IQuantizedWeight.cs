@@ -1,0 +1,25 @@
+using OrtQLoRA.Graph.IR;
+
+namespace OrtQLoRA.Graph.Quantization;
+
+/// <summary>A weight [K, N] in a format with fewer bits.</summary>
+public interface IQuantizedWeight
+{
+    /// <summary>Bytes that the weight takes with its scales.</summary>
+    long ByteLength { get; }
+
+    /// <summary>How far the dequantized weight is from the original.</summary>
+    QuantizationError Error { get; }
+
+    /// <summary>Adds the initializers and the standard operators that make the dequantized weight.</summary>
+    /// <param name="builder">Emits into the main graph; its opset is at least 13.</param>
+    /// <param name="stem">Name of the original initializer, from which the new names are derived.</param>
+    /// <param name="type">Element type of the result.</param>
+    /// <returns>The dequantized weight [K, N].</returns>
+    Value Emit(GraphBuilder builder, string stem, DataType type);
+
+    /// <summary>Dequantizes rows of the weight.</summary>
+    /// <param name="firstRow">First input feature.</param>
+    /// <param name="rows">Receives whole rows [rows, N].</param>
+    void DequantizeRows(int firstRow, Span<float> rows);
+}
