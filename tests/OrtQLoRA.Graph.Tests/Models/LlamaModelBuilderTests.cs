@@ -10,7 +10,13 @@ public sealed class LlamaModelBuilderTests
 {
     private static readonly LlamaModelOptions Small = new()
     {
-        HiddenSize = 24, IntermediateSize = 40, LayerCount = 2, HeadCount = 6, KeyValueHeadCount = 2, VocabularySize = 50, Seed = 3,
+        HiddenSize = 24,
+        IntermediateSize = 40,
+        LayerCount = 2,
+        HeadCount = 6,
+        KeyValueHeadCount = 2,
+        VocabularySize = 50,
+        Seed = 3,
     };
 
     [TestMethod]
@@ -21,7 +27,12 @@ public sealed class LlamaModelBuilderTests
         using OnnxModel reference = OnnxModelReader.Read(Fixtures.Require($"models/{name}.onnx"));
         LlamaModelOptions options = new()
         {
-            HiddenSize = 64, IntermediateSize = wide, LayerCount = layers, HeadCount = heads, KeyValueHeadCount = keyValueHeads, VocabularySize = 512,
+            HiddenSize = 64,
+            IntermediateSize = wide,
+            LayerCount = layers,
+            HeadCount = heads,
+            KeyValueHeadCount = keyValueHeads,
+            VocabularySize = 512,
             ContextLength = context,
         };
         Dictionary<string, ITensor> weights = reference.Graph.Initializers.ToDictionary(i => i.Name, i => i.Initializer!);

@@ -1,11 +1,11 @@
 using System.Text;
 using System.Text.Json;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Tokenizers.HuggingFace.Decoders;
 using OrtQLoRA.Trainer.Tokenizers.HuggingFace.Models;
 using OrtQLoRA.Trainer.Tokenizers.HuggingFace.Normalizers;
 using OrtQLoRA.Trainer.Tokenizers.HuggingFace.PostProcessors;
 using OrtQLoRA.Trainer.Tokenizers.HuggingFace.PreTokenizers;
-using OrtQLoRA.Trainer.Tokenizers.HuggingFace.Decoders;
 
 namespace OrtQLoRA.Trainer.Tokenizers.HuggingFace;
 
