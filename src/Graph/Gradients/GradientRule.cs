@@ -6,7 +6,8 @@ namespace OrtQLoRA.Graph.Gradients;
 /// Builds the input gradients (vector-Jacobian products) of one operator call.
 /// </summary>
 /// <returns>
-/// One gradient for each input of the node, null where there is none. A gradient may still have the broadcast
-/// shape of the output; the walk sums it down to the input's shape.
+/// Exactly one gradient for each input of the node, null where there is none (the derivative is zero, or the input is
+/// no differentiable one). A gradient has the input's element type; it may still have the broadcast shape of the
+/// output, and the walk sums it down to the input's shape.
 /// </returns>
 public delegate IReadOnlyList<Value?> GradientRule(GradientContext context);
