@@ -14,7 +14,7 @@ internal sealed class AttributeProtoReader(ReadContext context, Func<GraphProto,
     public NodeAttribute Read(AttributeProto proto, OnnxGraph graph, string owner)
     {
         string where = $"attribute '{proto.Name}' of {owner}";
-        AttributeKind kind = proto.HasType ? (AttributeKind)proto.Type : InferKind(proto);
+        AttributeKind kind = proto.Type != 0 ? (AttributeKind)proto.Type : InferKind(proto);
         string? docString = proto.HasDocString ? proto.DocString : null;
         NodeAttribute attribute = ReadValue(proto, kind, graph, where);
         proto.ClearName();

@@ -30,16 +30,23 @@ public sealed class SafetensorsWriterTests
 
     [TestMethod]
     [DynamicData(nameof(Files))]
-    public void Write_FixtureOfReferenceWriter_GivesTheSameBytes(string fixture)
+    public void Write_FixtureReadBefore_HoldsTheSameTensors(string fixture)
     {
         string path = Fixtures.Require(fixture);
+        using TemporaryFolder folder = new();
         using SafetensorsFile file = SafetensorsFile.Open(path);
-        using MemoryStream stream = new();
-        SafetensorsWriter.Write(stream, file.Tensors, file.Metadata);
-        byte[] expected = File.ReadAllBytes(path);
-        if (file.Metadata.Count == 1 && file.Metadata.ContainsKey("format"))
+        SafetensorsWriter.Write(folder.File("copy.safetensors"), file.Tensors, file.Metadata);
+        using SafetensorsFile copy = SafetensorsFile.Open(folder.File("copy.safetensors"));
+        Assert.HasCount(file.Tensors.Count, copy.Tensors);
+        foreach ((string name, ITensor tensor) in file.Tensors)
         {
-            Assert.IsTrue(expected.AsSpan().SequenceEqual(stream.ToArray()), "bytes differ");
+            TensorAssert.AreEqual(tensor, copy[name], name);
+        }
+
+        // PEFT's own files, by which its loaders and ours are measured, come back to the byte.
+        if (file.Metadata.ContainsKey("format"))
+        {
+            Assert.IsTrue(File.ReadAllBytes(path).AsSpan().SequenceEqual(File.ReadAllBytes(folder.File("copy.safetensors"))), "bytes differ");
         }
     }
 
