@@ -65,6 +65,7 @@ public sealed class ConstantFoldingPass : GraphPass
         foreach (Node node in graph.Nodes)
         {
             RefineTypes(node, walk);
+            walk.Inference.FollowContent(node);
             foreach (OnnxGraph subgraph in node.Subgraphs)
             {
                 changed |= Fold(subgraph, walk);
