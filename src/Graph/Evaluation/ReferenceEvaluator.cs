@@ -105,8 +105,26 @@ public sealed class ReferenceEvaluator
         }
 
         KernelContext context = new(node, frame.Opset(node.Domain), inputs, _mode, frame.CallerAttributes, g => RunSubgraph(g, frame));
-        IReadOnlyList<ReferenceTensor?> outputs = kernel(context);
+        IReadOnlyList<ReferenceTensor?> outputs = Compute(kernel, context);
         return _mode == EvaluationMode.Typed ? [.. outputs.Select(o => o?.Rounded())] : outputs;
+    }
+
+    // Kernels check what well-formed models get wrong. That a malformed one gives a rank or an attribute that the
+    // operator does not allow shows as an error of the arithmetic on it.
+    private static IReadOnlyList<ReferenceTensor?> Compute(ReferenceKernel kernel, KernelContext context)
+    {
+        try
+        {
+            return kernel(context);
+        }
+        catch (GraphException e) when (!e.Message.Contains(context.Node.Describe(), StringComparison.Ordinal))
+        {
+            throw context.Error(e.Message.TrimEnd('.'));
+        }
+        catch (Exception e) when (e is IndexOutOfRangeException or ArgumentException or ArithmeticException or InvalidOperationException or InvalidCastException)
+        {
+            throw context.Error($"the inputs ({string.Join(", ", context.Inputs.Select(i => i?.ToString() ?? "left out"))}) or attributes break the operator's rules: {e.Message}");
+        }
     }
 
     private ReferenceTensor?[] RunSubgraph(OnnxGraph subgraph, Frame frame)

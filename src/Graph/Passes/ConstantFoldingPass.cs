@@ -115,7 +115,7 @@ public sealed class ConstantFoldingPass : GraphPass
 
         try
         {
-            IReadOnlyList<ReferenceTensor?>? results = ComputeFromConstants(node, walk.Evaluator) ?? ComputeFromShapes(node, walk);
+            IReadOnlyList<ReferenceTensor?>? results = ComputeFromConstants(node, walk) ?? ComputeFromShapes(node, walk);
             return results is not null && Accept(node, results) ? [.. results.Select(r => r?.ToTensor())] : null;
         }
         catch (OrtQLoRAException e)
@@ -132,7 +132,7 @@ public sealed class ConstantFoldingPass : GraphPass
         && !node.Outputs.Any(o => o.IsGraphOutput)
         && !node.Attributes.Values.Any(a => a.ReferenceName is not null);
 
-    private IReadOnlyList<ReferenceTensor?>? ComputeFromConstants(Node node, ReferenceEvaluator evaluator)
+    private IReadOnlyList<ReferenceTensor?>? ComputeFromConstants(Node node, Walk walk)
     {
         long inputElements = 0;
         foreach (Value? input in node.Inputs)
@@ -145,13 +145,18 @@ public sealed class ConstantFoldingPass : GraphPass
             inputElements += input?.Initializer?.ElementCount() ?? 0;
         }
 
+        if (node.Outputs.Any(o => o.Shape is not { IsStatic: true }))
+        {
+            NodeInference.Infer(node, walk.Inference);
+        }
+
         if (inputElements > _limits.MaxInputElements || !FitsOutput(node, inputElements))
         {
             return null;
         }
 
         ReferenceTensor?[] inputs = [.. node.Inputs.Select(i => i is null ? null : ReferenceTensor.From(i.Initializer!))];
-        return IsPlatformDependent(node, inputs) ? null : evaluator.RunNode(node, inputs);
+        return IsPlatformDependent(node, inputs) ? null : walk.Evaluator.RunNode(node, inputs);
     }
 
     private bool IsFoldable(Value value) => value.IsConstant && !_keepSymbolic(value);
@@ -180,22 +185,18 @@ public sealed class ConstantFoldingPass : GraphPass
         return [.. results];
     }
 
-    // Where inference does not know the size beforehand, small inputs bound it.
+    // A node whose result inference cannot size beforehand stays: computing it might take any amount of memory.
     private bool FitsOutput(Node node, long inputElements)
     {
-        foreach (Value output in node.Outputs)
+        foreach (Value output in node.Outputs.Where(o => o.Name.Length > 0))
         {
-            if (output.Name.Length == 0)
-            {
-                continue;
-            }
-
             if (output.Shape is not { IsStatic: true } shape)
             {
-                return inputElements <= _limits.MaxGrowth && !node.Is("ConstantOfShape") && !node.Is("Expand") && !node.Is("Tile") && !node.Is("Range");
+                // At most rank positions for each element.
+                return node.Is("NonZero") && inputElements <= _limits.MaxGrowth;
             }
 
-            long elements = shape.ElementCount!.Value;
+            long elements = Indexing.Count(shape.ToArray());
             if (elements > _limits.MaxOutputElements || elements > Math.Max(inputElements, _limits.MaxGrowth))
             {
                 return false;

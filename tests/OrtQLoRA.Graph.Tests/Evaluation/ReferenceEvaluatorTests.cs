@@ -165,6 +165,33 @@ public sealed class ReferenceEvaluatorTests
     public void Run_IndexOutsideAxis_NamesIndexAndSize() =>
         StringAssert.Contains(Assert.ThrowsExactly<GraphException>(() => Run("Gather", [F([3], 1, 2, 3), I([1], 3)])).Message, "index 3 lies outside an axis of size 3");
 
+    [TestMethod]
+    public void Run_MalformedNodes_AreErrorsOfTheGraph()
+    {
+        ReferenceTensor x = F([2, 3], 1, 2, 3, 4, 5, 6);
+        (string OpType, ReferenceTensor?[] Inputs, (string, NodeAttribute)[] Attributes)[] nodes =
+        [
+            ("DepthToSpace", [x], [("blocksize", 2)]), ("SpaceToDepth", [x], [("blocksize", 0)]), ("Conv", [x, F([1, 2], 1, 2)], []), ("MaxPool", [x], [("kernel_shape", new long[] { 2, 2 })]),
+            ("Tile", [x, I([2], -1, -1)], []), ("Reshape", [x, I([2], -1, -1)], []), ("Split", [x], [("num_outputs", 0)]), ("Transpose", [x], [("perm", new long[] { 0, 0 })]),
+            ("Slice", [x, I([2], 0, 0), I([1], 1)], []), ("ConstantOfShape", [I([2], -1, 4)], []), ("OneHot", [I([1], 0), I([], -3), F([2], 0, 1)], []),
+            ("Einsum", [x], [("equation", "i->")]), ("GroupNormalization", [x, x, x], [("num_groups", 0)]), ("TopK", [x, I([1], 9)], []), ("Add", [x, null], []),
+            ("Gemm", [x, x], []), ("Concat", [], [("axis", 0)]), ("Expand", [x, I([1], 7)], []), ("LayerNormalization", [x, F([5], 1, 2, 3, 4, 5)], []),
+            ("Cast", [x], [("to", 99)]), ("Softmax", [x], [("axis", "text")]), ("Pad", [x, I([4], -9, 0, 0, 0)], []), ("GatherND", [x, I([], 0)], []),
+        ];
+        foreach ((string opType, ReferenceTensor?[] inputs, (string, NodeAttribute)[] attributes) in nodes)
+        {
+            try
+            {
+                Run(opType, inputs, attributes);
+                Assert.Fail($"{opType} was computed.");
+            }
+            catch (OrtQLoRAException e)
+            {
+                StringAssert.Contains(e.Message, opType);
+            }
+        }
+    }
+
     private static (OnnxModel Model, GraphBuilder Builder, Value X) NewModel()
     {
         OnnxGraph graph = new("g");

@@ -42,7 +42,11 @@ internal static class SliceKernels
         return x.Take(dims, Indexing.View(dims, strides, offset));
     }
 
-    /// <summary>First position and number of positions of <c>start:end:step</c> on an axis; bounds are clamped as numpy does.</summary>
+    /// <summary>First position and number of positions of <c>start:end:step</c> on an axis; bounds are clamped.</summary>
+    /// <remarks>
+    /// Backwards, the largest int32 or int64 as end means "through the first element", which the operator's
+    /// specification does not say but ONNX Runtime does.
+    /// </remarks>
     private static (long First, long Count) Bounds(KernelContext c, long size, long start, long end, long step)
     {
         if (step == 0)
@@ -50,10 +54,16 @@ internal static class SliceKernels
             throw c.Error("a step is zero");
         }
 
-        long low = step > 0 ? 0 : -1;
-        long high = step > 0 ? size : size - 1;
-        start = Math.Clamp(start < 0 ? start + size : start, low, Math.Max(high, low));
-        end = Math.Clamp(end < 0 ? end + size : end, low, Math.Max(high, low));
+        if (size == 0)
+        {
+            return (0, 0);
+        }
+
+        bool through = end is int.MaxValue or long.MaxValue;
+        start = Math.Clamp(start < 0 ? start + size : start, 0, step > 0 ? size : size - 1);
+        end = step > 0 ? Math.Clamp(end < 0 ? end + size : end, 0, size)
+            : through ? -1
+            : Math.Clamp(end < 0 ? end + size : end, -1, size - 1);
 
         // Rounded up without forming a sum that a step near the int64 limits would overflow.
         long span = step > 0 ? end - start : start - end;

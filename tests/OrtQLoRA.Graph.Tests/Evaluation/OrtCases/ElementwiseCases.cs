@@ -151,6 +151,7 @@ internal static class ElementwiseCases
             yield return new("Elu", [x], ("alpha", 0.3f));
             yield return new("Celu", [x], ("alpha", 0.3f));
             yield return new("ThresholdedRelu", [x], ("alpha", 0.3f));
+            yield return new("Swish", [x], ("alpha", 1.5f)) { Opset = 24 };
             yield return new("Selu", [x], ("alpha", 0.3f), ("gamma", 2f));
             yield return new("HardSigmoid", [x], ("alpha", 0.3f), ("beta", 0.1f));
             yield return new("Clip", [x, Scalar(-1.0), Scalar(1.0)]);

@@ -63,6 +63,12 @@ internal static class ShapeCases
         yield return new("Slice", [x, Vector(3), Vector(2), Vector(0)]);
         yield return new("Slice", [x, Vector(100), Vector(200), Vector(0)]);
         yield return new("Slice", [x, Vector(100), Vector(-200), Vector(0), Vector(-1)]);
+        yield return new("Slice", [x, Vector(-100), Vector(-200), Vector(0), Vector(-1)]) { Note = "start before the first" };
+        yield return new("Slice", [x, Vector(3), Vector(long.MaxValue), Vector(0), Vector(-1)]) { Note = "end at the largest" };
+        yield return new("Slice", [x, Vector(3), Vector(int.MaxValue), Vector(0), Vector(-1)]) { Note = "end at the largest int32" };
+        yield return new("Slice", [x, Vector(3), Vector(100), Vector(0), Vector(-1)]) { Note = "end beyond the last" };
+        yield return new("Slice", [x, Vector(long.MinValue), Vector(long.MaxValue), Vector(0), Vector(1)]) { Note = "everything" };
+        yield return new("Slice", [x, Vector(4), Vector(long.MinValue), Vector(0), Vector(long.MinValue + 1)]) { Note = "large step" };
         yield return new("Slice", [Floats([0, 3]), Vector(0), Vector(5), Vector(0)]);
         yield return new("Slice", [Floats([0, 3]), Vector(-1), Vector(long.MinValue), Vector(0), Vector(-1)]);
         yield return new("Slice", [x], ("starts", new long[] { 1, 0 }), ("ends", new long[] { 3, -1 }), ("axes", new long[] { 0, 2 })) { Opset = 9 };
