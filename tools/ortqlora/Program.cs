@@ -1,1 +1,3 @@
-return 0;
+using OrtQLoRA.Cli;
+
+return CommandLineApp.Run(args, Console.Out, Console.Error);

@@ -1,10 +1,13 @@
 using System.Buffers;
 using System.Globalization;
+using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Adapters.Targets;
 
 namespace OrtQLoRA.Trainer.Configuration;
 
 /// <summary>Parses option values from text, with messages that say what would be right.</summary>
-internal static class OptionText
+/// <remarks>Methods throw <see cref="FormatException"/> whose message goes on after "is 'text'; ".</remarks>
+public static class OptionText
 {
     /// <summary>Characters that occur in regular expressions but in no module path.</summary>
     private static readonly SearchValues<char> RegexCharacters = SearchValues.Create("*+?^$|()[]{}\\");
@@ -28,16 +31,19 @@ internal static class OptionText
         _ => throw new FormatException("it must be true or false"),
     };
 
-    /// <summary>
-    /// Entries between commas or spaces, or on lines of their own. Text with characters of regular expressions is one entry,
-    /// since expressions may hold commas.
-    /// </summary>
-    internal static IReadOnlyList<string> List(string text) =>
-        text.Contains('\n') ? Lines(text)
-        : text.AsSpan().ContainsAny(RegexCharacters) ? [text.Trim()]
+    /// <summary>Entries between commas or spaces, or on lines of their own.</summary>
+    public static IReadOnlyList<string> List(string text) => text.Contains('\n')
+        ? Lines(text)
         : text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
-    internal static IReadOnlyList<int> Ints(string text) => [.. List(text).Select(Int)];
+    /// <summary>Module names, or one regular expression: text on one line with characters that no module path has.</summary>
+    public static ModuleSelector Modules(string text) =>
+        !text.Contains('\n') && (text.Trim() == ModuleSelector.AllLinearWord || text.AsSpan().ContainsAny(RegexCharacters))
+            ? ModuleSelector.OfRegex(text.Trim())
+            : ModuleSelector.OfNames(List(text));
+
+    /// <summary>Whole numbers between commas or spaces.</summary>
+    public static IReadOnlyList<int> Ints(string text) => [.. List(text).Select(Int)];
 
     /// <summary><c>pattern=value</c> pairs between commas or on lines of their own; the last equals sign divides.</summary>
     internal static IReadOnlyDictionary<string, T> Pairs<T>(string text, Func<string, T> parse)
@@ -74,11 +80,27 @@ internal static class OptionText
         throw new FormatException($"it must be one of {Choices<T>()}");
     }
 
-    internal static string Choices<T>()
+    /// <summary>A member of an enumeration.</summary>
+    /// <exception cref="ConfigurationException">There is no such member; names the flag.</exception>
+    public static T ChoiceOf<T>(string flag, string text)
+        where T : struct, Enum
+    {
+        try
+        {
+            return Choice<T>(text);
+        }
+        catch (FormatException e)
+        {
+            throw new ConfigurationException($"{flag} is '{text}'; {e.Message}.");
+        }
+    }
+
+    /// <summary>All members of an enumeration, as a help text shows them.</summary>
+    public static string Choices<T>()
         where T : struct, Enum => string.Join("|", Enum.GetValues<T>().Select(Name));
 
     /// <summary>The name of an enumeration's member in lower case; words divided by dashes (<c>BitFit</c> is one word).</summary>
-    internal static string Name<T>(T value)
+    public static string Name<T>(T value)
         where T : struct, Enum => value is TrainingMethod ? value.ToString().ToLowerInvariant()
             : System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 }

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Trainer.Schedules;
 
 namespace OrtQLoRA.Trainer.Configuration;
@@ -22,8 +23,8 @@ public static class TrainingOptionCatalog
         new("alpha", "A", "LoRA alpha; 8 by default.", (o, t) => o.Alpha = OptionText.Double(t), o => o.Alpha),
         Switch("rslora", "Scale by alpha/sqrt(rank) instead of alpha/rank.", (o, v) => o.RsLora = v, o => o.RsLora),
         new("dropout", "P", "Dropout on the input of LoRA's A; 0 by default.", (o, t) => o.Dropout = OptionText.Double(t), o => o.Dropout),
-        List("targets", "Modules to adapt: suffixes, one regular expression, or all-linear (default).", (o, v) => o.Targets = v, o => o.Targets),
-        List("exclude-modules", "Modules to leave out: suffixes or one regular expression.", (o, v) => o.ExcludeModules = v, o => o.ExcludeModules),
+        Modules("targets", "Modules to adapt: suffixes, one regular expression, or all-linear (default).", (o, v) => o.Targets = v, o => o.Targets),
+        Modules("exclude-modules", "Modules to leave out: suffixes or one regular expression.", (o, v) => o.ExcludeModules = v, o => o.ExcludeModules),
         new("layers-to-transform", "NUMBERS", "Layers to adapt; all by default.", (o, t) => o.LayersToTransform = OptionText.Ints(t), o => o.LayersToTransform),
         new("rank-pattern", "PATTERN=R,...", "Ranks of single modules.", (o, t) => o.RankPattern = OptionText.Pairs(t, OptionText.Int), o => o.RankPattern),
         new("alpha-pattern", "PATTERN=A,...", "Alphas of single modules.", (o, t) => o.AlphaPattern = OptionText.Pairs(t, OptionText.Double), o => o.AlphaPattern),
@@ -63,6 +64,10 @@ public static class TrainingOptionCatalog
 
     private static TrainingOption Switch(string name, string description, Action<TrainingOptions, bool> apply, Func<TrainingOptions, bool?> read) =>
         new(name, null, description, (o, t) => apply(o, OptionText.Bool(t)), o => read(o));
+
+    private static TrainingOption Modules(
+        string name, string description, Action<TrainingOptions, ModuleSelector> apply, Func<TrainingOptions, ModuleSelector?> read) =>
+        new(name, "NAMES", description, (o, t) => apply(o, OptionText.Modules(t)), o => read(o)?.ToJson());
 
     private static TrainingOption List(
         string name, string description, Action<TrainingOptions, IReadOnlyList<string>> apply, Func<TrainingOptions, IReadOnlyList<string>?> read) =>

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Trainer.Schedules;
 
@@ -49,10 +50,10 @@ public sealed class TrainingOptions
     /// Modules to adapt (LoRA) or weights to train (full): suffixes of module paths, one regular expression that matches
     /// whole paths, or <c>all-linear</c>, the default.
     /// </summary>
-    public IReadOnlyList<string>? Targets { get; set; }
+    public ModuleSelector? Targets { get; set; }
 
     /// <summary>Modules to leave out, in the same form.</summary>
-    public IReadOnlyList<string>? ExcludeModules { get; set; }
+    public ModuleSelector? ExcludeModules { get; set; }
 
     /// <summary>Layer numbers to adapt; null for all.</summary>
     public IReadOnlyList<int>? LayersToTransform { get; set; }

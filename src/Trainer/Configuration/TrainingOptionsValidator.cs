@@ -37,7 +37,7 @@ internal static class TrainingOptionsValidator
         Require(o.Rank is null or > 0, $"--rank is {o.Rank}; it must be at least 1.");
         Require(o.Alpha is null || IsPositive(o.Alpha.Value), $"--alpha is {o.Alpha}; it must be a number above 0.");
         Require(o.Dropout is null or (>= 0 and < 1), $"--dropout is {o.Dropout}; it must be at least 0 and below 1.");
-        Require(o.Targets is null or { Count: > 0 }, "--targets is empty; name module suffixes, one regular expression, or all-linear.");
+        Require(o.Targets is not { Names.Count: 0 }, "--targets is empty; name module suffixes, one regular expression, or all-linear.");
         Require(o.Bias is null or "none" or "all" or "lora_only", $"--bias is '{o.Bias}'; it must be none, all or lora_only.");
         Require(o.InitLoraWeights is null or "default" or "gaussian", $"--init-lora-weights is '{o.InitLoraWeights}'; it must be default or gaussian.");
         Require(

@@ -1,3 +1,5 @@
+using OrtQLoRA.CustomOps;
+
 namespace OrtQLoRA.Trainer.Engines;
 
 /// <summary>How sessions run; the defaults are for training on the CPU.</summary>
@@ -21,10 +23,8 @@ public sealed record EngineOptions
     /// <summary>Prefix of the profile that ONNX Runtime writes of the training session (JSON trace); null for none.</summary>
     public string? ProfilePrefix { get; init; }
 
-    /// <summary>
-    /// Path of the native operators' library, registered with each session; null if the graphs use standard operators only.
-    /// </summary>
-    public string? CustomOpLibrary { get; init; }
+    /// <summary>The native operators, registered with each session; null if the graphs use standard operators only.</summary>
+    public CustomOpLibrary? CustomOps { get; init; }
 
     /// <summary>Further entries of the session configuration, applied last.</summary>
     public IReadOnlyDictionary<string, string> SessionConfig { get; init; } = new Dictionary<string, string>();

@@ -24,11 +24,7 @@ internal sealed unsafe class BoundInputs : IDisposable
         {
             foreach (string name in names)
             {
-                DenseTensor tensor = inputs[name];
-                MemoryHandle pin = tensor.Data.Pin();
-                _pins.Add(pin);
-                OrtValue value = OrtValue.CreateTensorValueWithData(
-                    OrtMemoryInfo.DefaultInstance, (TensorElementType)tensor.ElementType, [.. tensor.Dims], (nint)pin.Pointer, tensor.ByteLength);
+                OrtValue value = Wrap(inputs[name]);
                 _values.Add(value);
                 binding.BindInput(name, value);
             }
@@ -38,6 +34,21 @@ internal sealed unsafe class BoundInputs : IDisposable
             Dispose();
             throw;
         }
+    }
+
+    private OrtValue Wrap(DenseTensor tensor)
+    {
+        long[] dims = [.. tensor.Dims];
+        if (tensor.ByteLength == 0)
+        {
+            // Pinned empty memory has no address, which the runtime refuses.
+            return OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, (TensorElementType)tensor.ElementType, dims);
+        }
+
+        MemoryHandle pin = tensor.Data.Pin();
+        _pins.Add(pin);
+        return OrtValue.CreateTensorValueWithData(
+            OrtMemoryInfo.DefaultInstance, (TensorElementType)tensor.ElementType, dims, (nint)pin.Pointer, tensor.ByteLength);
     }
 
     public void Dispose()

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Microsoft.ML.OnnxRuntime;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Training;
@@ -44,7 +43,7 @@ internal sealed class EvalSession : IDisposable
         SessionRun.Run(_session, _runOptions, _binding, "eval step");
         using IDisposableReadOnlyCollection<OrtValue> values = _binding.GetOutputValues();
         double loss = values[0].GetTensorDataAsSpan<float>()[0];
-        Dictionary<string, DenseTensor> tensors = wanted.Zip(values).Skip(1).ToDictionary(p => p.First, p => Copy(p.Second));
+        Dictionary<string, DenseTensor> tensors = wanted.Zip(values).Skip(1).ToDictionary(p => p.First, p => TensorCopy.Of(p.Second));
         _binding.ClearBoundOutputs();
         return new EvalStepResult(loss, tensors);
     }
@@ -54,12 +53,5 @@ internal sealed class EvalSession : IDisposable
         _binding.Dispose();
         _session.Dispose();
         _runOptions.Dispose();
-    }
-
-    private static DenseTensor Copy(OrtValue value)
-    {
-        OrtTensorTypeAndShapeInfo info = value.GetTensorTypeAndShape();
-        byte[] bytes = value.GetTensorMutableRawData().ToArray();
-        return new DenseTensor((DataType)info.ElementDataType, info.Shape, bytes);
     }
 }

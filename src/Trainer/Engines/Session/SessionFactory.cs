@@ -29,6 +29,7 @@ internal sealed class SessionFactory
     internal InferenceSession Create(OnnxModel model, string role, bool profile = false)
     {
         OnnxModel clone = ModelCloner.Clone(model);
+        WeightRematerialization.Run(clone.Graph);
         ExecutionOrder.Reverse(clone.Graph);
         byte[] bytes = _weights.Serialize(clone, out IReadOnlyCollection<string> shared);
         using SessionOptions options = CreateOptions(profile);
@@ -75,11 +76,7 @@ internal sealed class SessionFactory
             options.EnableProfiling = true;
         }
 
-        if (_options.CustomOpLibrary is string library)
-        {
-            options.RegisterCustomOpLibraryV2(library, out _);
-        }
-
+        _options.CustomOps?.Register(options);
         return options;
     }
 }

@@ -1,0 +1,120 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using Microsoft.ML.OnnxRuntime;
+using OrtQLoRA.CustomOps.Interop;
+
+namespace OrtQLoRA.CustomOps;
+
+/// <summary>
+/// The native library of our operators: found, loaded and checked once, then registered with each session. Without it,
+/// graphs of standard operators still train (<c>--ops portable</c>).
+/// </summary>
+public sealed class CustomOpLibrary
+{
+    /// <summary>Environment variable that names the library's file, before any other place.</summary>
+    public const string PathVariable = "ORTQLORA_OPS_LIBRARY";
+
+    /// <summary>Version of the C functions that this assembly calls; the library must have the same.</summary>
+    public const int AbiVersion = 1;
+
+    private static readonly Lazy<(CustomOpLibrary? Library, string? Reason)> Found = new(() => Find(Environment.GetEnvironmentVariable(PathVariable)));
+
+    private CustomOpLibrary(string path, string cpuPath, IReadOnlyList<string> operators)
+    {
+        Path = path;
+        CpuPath = cpuPath;
+        Operators = operators;
+    }
+
+    /// <summary>The file that was loaded.</summary>
+    public string Path { get; }
+
+    /// <summary>The instructions that CPU kernels use on this machine, for example <c>avx512_vnni</c>.</summary>
+    public string CpuPath { get; }
+
+    /// <summary>Names of the operators it registers.</summary>
+    public IReadOnlyList<string> Operators { get; }
+
+    /// <summary>File name of the library on this operating system.</summary>
+    public static string FileName => OperatingSystem.IsWindows() ? "ortqlora_ops.dll"
+        : OperatingSystem.IsMacOS() ? "libortqlora_ops.dylib"
+        : "libortqlora_ops.so";
+
+    /// <summary>Finds and loads the library.</summary>
+    /// <param name="library">The library, if it can be used.</param>
+    /// <param name="reason">Why it cannot be used: absent, or of another version.</param>
+    public static bool TryLoad([NotNullWhen(true)] out CustomOpLibrary? library, [NotNullWhen(false)] out string? reason)
+    {
+        (library, reason) = Found.Value;
+        return library is not null;
+    }
+
+    /// <summary>Finds and loads the library.</summary>
+    /// <exception cref="NativeOpException">It is absent or of another version.</exception>
+    public static CustomOpLibrary Load() => TryLoad(out CustomOpLibrary? library, out string? reason) ? library : throw new NativeOpException(reason);
+
+    /// <summary>Registers the operators with sessions created from <paramref name="options"/>.</summary>
+    /// <exception cref="NativeOpException">ONNX Runtime refused the library.</exception>
+    public void Register(SessionOptions options)
+    {
+        try
+        {
+            options.RegisterCustomOpLibraryV2(Path, out _);
+        }
+        catch (OnnxRuntimeException e)
+        {
+            throw new NativeOpException($"ONNX Runtime refused the native library '{Path}': {e.Message}", e);
+        }
+    }
+
+    internal static (CustomOpLibrary? Library, string? Reason) Find(string? named)
+    {
+        if (!string.IsNullOrEmpty(named))
+        {
+            return File.Exists(named)
+                ? Open(System.IO.Path.GetFullPath(named))
+                : (null, $"{PathVariable} names '{named}', which does not exist.");
+        }
+
+        string[] places = [.. Places()];
+        string? path = places.FirstOrDefault(File.Exists);
+        return path is not null
+            ? Open(path)
+            : (null, $"The native library {FileName} is not there; build it from cuda-ops, set {PathVariable} to its path, or use --ops portable. "
+                + $"Looked in {string.Join(" and ", places.Select(p => $"'{System.IO.Path.GetDirectoryName(p)}'"))}.");
+    }
+
+    private static IEnumerable<string> Places()
+    {
+        string folder = AppContext.BaseDirectory;
+        yield return System.IO.Path.Combine(folder, FileName);
+        yield return System.IO.Path.Combine(folder, "runtimes", RuntimeInformation.RuntimeIdentifier, "native", FileName);
+    }
+
+    private static (CustomOpLibrary? Library, string? Reason) Open(string path)
+    {
+        nint handle;
+        try
+        {
+            handle = NativeLibrary.Load(path);
+        }
+        catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
+        {
+            return (null, $"The native library '{path}' cannot be loaded: {e.Message}");
+        }
+
+        try
+        {
+            NativeOps native = new(handle);
+            int version = native.AbiVersion();
+            return version == AbiVersion
+                ? (new CustomOpLibrary(path, native.CpuPath(), native.OpNames()), null)
+                : (null, $"The native library '{path}' has interface version {version}, this program needs {AbiVersion}; build both from the same source.");
+        }
+        catch (NativeOpException e)
+        {
+            NativeLibrary.Free(handle);
+            return (null, $"The native library '{path}' cannot be used. {e.Message}");
+        }
+    }
+}

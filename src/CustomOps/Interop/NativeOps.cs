@@ -1,0 +1,69 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace OrtQLoRA.CustomOps.Interop;
+
+/// <summary>
+/// The C functions of a loaded library (<c>cuda-ops/include/ortqlora.h</c>). Each returns a status and writes a message; one
+/// place turns them into exceptions.
+/// </summary>
+internal sealed unsafe class NativeOps
+{
+    private const int Ok = 0;
+    private const int BufferTooSmall = 2;
+    private const int ErrorCapacity = 1024;
+
+    private readonly nint _library;
+
+    internal NativeOps(nint library)
+    {
+        _library = library;
+    }
+
+    internal int AbiVersion()
+    {
+        var function = (delegate* unmanaged[Cdecl]<int*, byte*, long, int>)Export("ortqlora_abi_version");
+        int version;
+        byte* error = stackalloc byte[ErrorCapacity];
+        ThrowIfFailed("ortqlora_abi_version", function(&version, error, ErrorCapacity), error);
+        return version;
+    }
+
+    /// <summary>The instructions that kernels use on this machine, for example <c>avx512_vnni</c>.</summary>
+    internal string CpuPath() => Text("ortqlora_cpu_path");
+
+    /// <summary>Names of the library's operators.</summary>
+    internal IReadOnlyList<string> OpNames() => Text("ortqlora_op_names").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    private string Text(string name)
+    {
+        var function = (delegate* unmanaged[Cdecl]<byte*, long, long*, byte*, long, int>)Export(name);
+        byte* error = stackalloc byte[ErrorCapacity];
+        long required = 0;
+        int status = function(null, 0, &required, error, ErrorCapacity);
+        if (status != BufferTooSmall)
+        {
+            ThrowIfFailed(name, status, error);
+        }
+
+        byte[] buffer = new byte[checked((int)Math.Max(required, 1))];
+        fixed (byte* start = buffer)
+        {
+            ThrowIfFailed(name, function(start, buffer.Length, &required, error, ErrorCapacity), error);
+        }
+
+        return Encoding.UTF8.GetString(buffer.AsSpan(0, Math.Max(0, buffer.AsSpan().IndexOf((byte)0))));
+    }
+
+    private nint Export(string name) => NativeLibrary.TryGetExport(_library, name, out nint address)
+        ? address
+        : throw new NativeOpException($"The native library has no function '{name}'; it is no OrtQLoRA library, or an old one. Build it again from cuda-ops.");
+
+    private static void ThrowIfFailed(string name, int status, byte* error)
+    {
+        if (status != Ok)
+        {
+            throw new NativeOpException($"The native library's {name} failed with status {status}: {Marshal.PtrToStringUTF8((nint)error)}");
+        }
+    }
+}

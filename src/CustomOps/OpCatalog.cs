@@ -1,0 +1,31 @@
+namespace OrtQLoRA.CustomOps;
+
+/// <summary>
+/// Every operator of the native library, which registers the same ones: a new operator is a line here and one in the
+/// library's <c>register.cc</c>, and a test compares the two.
+/// </summary>
+public static class OpCatalog
+{
+    /// <summary>Domain of all operators.</summary>
+    public const string Domain = "ortqlora";
+
+    /// <summary>Version of the domain.</summary>
+    public const int Version = 1;
+
+    /// <summary><c>y = x * What (+ bias)</c> over an int8 weight.</summary>
+    public const string MatMulInt8 = "MatMulInt8";
+
+    /// <summary><c>dx = dy * What^T</c>, the gradient of <see cref="MatMulInt8"/>.</summary>
+    public const string MatMulInt8Grad = "MatMulInt8Grad";
+
+    /// <summary><c>What = q * scale</c>, bit for bit what <see cref="MatMulInt8"/> multiplies by.</summary>
+    public const string DequantizeInt8 = "DequantizeInt8";
+
+    /// <summary>All operators.</summary>
+    public static IReadOnlyList<OpDescription> All { get; } =
+    [
+        new(MatMulInt8, ["x", "q", "scale", "bias?"], ["y"], "x [..., K] times the dequantized int8 weight [K, N], plus bias [N]"),
+        new(MatMulInt8Grad, ["dy", "q", "scale"], ["dx"], "dy [..., N] times the transposed dequantized int8 weight"),
+        new(DequantizeInt8, ["q", "scale"], ["What"], "the dequantized int8 weight [K, N]"),
+    ];
+}

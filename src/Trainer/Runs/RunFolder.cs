@@ -1,0 +1,94 @@
+using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.IO;
+using OrtQLoRA.Trainer.Configuration;
+
+namespace OrtQLoRA.Trainer.Runs;
+
+/// <summary>
+/// The folder that a run writes: <c>config.resolved.json</c>, <c>metrics.jsonl</c>, <c>quantization.json</c> and
+/// <c>adapter/</c>. Files appear whole or not at all; metrics grow line by line.
+/// </summary>
+public sealed class RunFolder
+{
+    private RunFolder(string path)
+    {
+        Path = path;
+    }
+
+    /// <summary>The folder.</summary>
+    public string Path { get; }
+
+    /// <summary>The adapter in PEFT's form.</summary>
+    public string AdapterFolder => System.IO.Path.Combine(Path, "adapter");
+
+    /// <summary>One line a step.</summary>
+    public string MetricsFile => System.IO.Path.Combine(Path, "metrics.jsonl");
+
+    /// <summary>All options of the run, in the form that <c>--config</c> reads.</summary>
+    public string ConfigFile => System.IO.Path.Combine(Path, "config.resolved.json");
+
+    /// <summary>Error of each quantized weight.</summary>
+    public string QuantizationFile => System.IO.Path.Combine(Path, "quantization.json");
+
+    /// <summary>Result of the evaluation after training.</summary>
+    public string EvaluationFile => System.IO.Path.Combine(Path, "eval.json");
+
+    /// <summary>Creates the folder if need be, and makes sure that files can be written there.</summary>
+    /// <exception cref="FileWriteException">They cannot.</exception>
+    public static RunFolder Prepare(string path)
+    {
+        RunFolder folder = new(System.IO.Path.GetFullPath(path));
+        try
+        {
+            Directory.CreateDirectory(folder.Path);
+            string probe = System.IO.Path.Combine(folder.Path, ".ortqlora-probe");
+            File.WriteAllBytes(probe, []);
+            File.Delete(probe);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new FileWriteException($"The run folder '{path}' cannot be written: {e.Message} Choose another --out or mend its permissions.", e);
+        }
+
+        return folder;
+    }
+
+    /// <summary>Opens the folder of a run that was made before.</summary>
+    /// <exception cref="ConfigurationException">It is not there or lacks its configuration.</exception>
+    public static RunFolder Open(string path)
+    {
+        RunFolder folder = new(System.IO.Path.GetFullPath(path));
+        return File.Exists(folder.ConfigFile)
+            ? folder
+            : throw new ConfigurationException($"'{path}' is no run folder: it has no {System.IO.Path.GetFileName(folder.ConfigFile)}. Pass the folder given to train as --out.");
+    }
+
+    /// <summary>The options of the run.</summary>
+    public TrainingOptions ReadOptions()
+    {
+        TrainingOptions options = new();
+        TrainingOptionsFile.Apply(ConfigFile, options);
+        return options;
+    }
+
+    /// <summary>Removes what an earlier run left, so that no file of the folder belongs to another run.</summary>
+    internal void Clear()
+    {
+        foreach (string file in new[] { MetricsFile, ConfigFile, QuantizationFile, EvaluationFile })
+        {
+            File.Delete(file);
+        }
+
+        if (Directory.Exists(AdapterFolder))
+        {
+            Directory.Delete(AdapterFolder, recursive: true);
+        }
+    }
+
+    internal static void WriteText(string file, string text) => AtomicFile.Write(file, stream =>
+    {
+        using StreamWriter writer = new(stream, leaveOpen: true);
+        writer.Write(text);
+        writer.Write('\n');
+    });
+}

@@ -1,0 +1,61 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Configuration;
+
+namespace OrtQLoRA.Cli;
+
+/// <summary>
+/// The settings of <see cref="TrainingOptionCatalog"/> as flags of a command, with <c>--config</c> before them: a file sets
+/// first, flags override.
+/// </summary>
+internal sealed class TrainingOptionFlags
+{
+    private readonly Option<string> _config = new("--config") { Description = "YAML or JSON file with these settings; flags override it.", HelpName = "FILE" };
+    private readonly List<(TrainingOption Setting, Option Flag)> _flags = [];
+
+    /// <summary>Adds flags to a command.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="leaveOut">Names of settings that the command does not take.</param>
+    internal TrainingOptionFlags(Command command, params IEnumerable<string> leaveOut)
+    {
+        HashSet<string> without = [.. leaveOut];
+        command.Options.Add(_config);
+        foreach (TrainingOption setting in TrainingOptionCatalog.All.Where(o => !without.Contains(o.Name)))
+        {
+            Option flag = setting.Value is null
+                ? new Option<bool>("--" + setting.Name) { Description = setting.Description }
+                : new Option<string>("--" + setting.Name) { Description = setting.Description, HelpName = setting.Value };
+            command.Options.Add(flag);
+            _flags.Add((setting, flag));
+        }
+    }
+
+    /// <summary>Reads file and flags.</summary>
+    /// <exception cref="ConfigurationException">Values cannot be read; all are listed.</exception>
+    internal TrainingOptions Read(ParseResult result)
+    {
+        TrainingOptions options = new();
+        if (result.GetValue(_config) is string file)
+        {
+            TrainingOptionsFile.Apply(file, options);
+        }
+
+        List<string> faults = [];
+        foreach ((TrainingOption setting, Option flag) in _flags)
+        {
+            if (result.GetResult(flag) is not OptionResult { Implicit: false })
+            {
+                continue;
+            }
+
+            string text = flag is Option<bool> toggle ? result.GetValue(toggle).ToString() : result.GetValue((Option<string>)flag) ?? "";
+            if (TrainingOptionsFile.TrySet(options, setting, text, flag.Name) is string fault)
+            {
+                faults.Add(fault);
+            }
+        }
+
+        return faults.Count == 0 ? options : throw new ConfigurationException(faults);
+    }
+}
