@@ -18,9 +18,23 @@ public static class OrtRunner
     public static IReadOnlyDictionary<string, ITensor> Run(
         OnnxModel model, IReadOnlyDictionary<string, ITensor> feeds, GraphOptimizationLevel level = GraphOptimizationLevel.ORT_ENABLE_ALL)
     {
-        using SessionOptions options = new() { GraphOptimizationLevel = level, IntraOpNumThreads = 1, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
-        using InferenceSession session = new(OnnxModelWriter.ToBytes(model), options);
+        using InferenceSession session = Open(model, level);
         return Run(session, feeds);
+    }
+
+    /// <summary>
+    /// Opens a session. Weights behind DequantizeLinear are multiplied in full precision; by default the runtime rounds
+    /// activations to int8 there.
+    /// </summary>
+    /// <param name="model">The model; written to memory, external data included.</param>
+    /// <param name="level">How far the runtime may rewrite the graph.</param>
+    /// <param name="threads">Threads within an operator.</param>
+    public static InferenceSession Open(
+        OnnxModel model, GraphOptimizationLevel level = GraphOptimizationLevel.ORT_ENABLE_ALL, int threads = 1)
+    {
+        using SessionOptions options = new() { GraphOptimizationLevel = level, IntraOpNumThreads = threads, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
+        options.AddSessionConfigEntry("session.qdq_matmulnbits_accuracy_level", "1");
+        return new InferenceSession(OnnxModelWriter.ToBytes(model), options);
     }
 
     /// <summary>Runs a session.</summary>

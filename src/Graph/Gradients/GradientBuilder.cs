@@ -21,7 +21,7 @@ public sealed class GradientBuilder
     private readonly GradientPath _path;
     private readonly Dictionary<Value, List<Value>> _contributions = [];
     private readonly Dictionary<Value, Value> _gradients = [];
-    private readonly HashSet<Value> _named = [];
+    private readonly Dictionary<Value, Value> _named = [];
     private readonly HashSet<Node> _forwardNodes;
 
     private GradientBuilder(OnnxModel model, Value loss, IReadOnlyCollection<Value> withRespectTo, GradientRuleRegistry rules)
@@ -187,7 +187,7 @@ public sealed class GradientBuilder
         }
 
         Value gradient = GradientSum.Of(_forms, gradients);
-        if (IsEmitted(gradient) && _named.Add(gradient))
+        if (IsEmitted(gradient) && _named.TryAdd(gradient, value))
         {
             gradient.Name = Builder.Graph.Names.Reserve(value.Name + "_grad");
         }
@@ -210,7 +210,7 @@ public sealed class GradientBuilder
                 taken.Add(gradient);
             }
 
-            if (gradient.Name != value.Name + "_grad")
+            if (_named.GetValueOrDefault(gradient) != value)
             {
                 gradient.Name = Builder.Graph.Names.Reserve(value.Name + "_grad");
             }

@@ -46,6 +46,13 @@ public sealed class GradientContext
     /// <summary>Gradient of an output, or null if none reaches it.</summary>
     public Value? OutputGradientOrNull(int index) => index < _outputGradients.Count ? _outputGradients[index] : null;
 
+    /// <summary>
+    /// Gradient of the first output to combine, element by element, with an input. If that has the output's full shape, so
+    /// has the result, and the gradient may be <see cref="BroadcastableOutputGradient"/>.
+    /// </summary>
+    public Value GradientToCombineWith(Value input) =>
+        input.Shape is { } shape && shape.IsSameAs(Output(0).Shape) ? BroadcastableOutputGradient : OutputGradient;
+
     /// <summary>Whether the walk wants the gradient of an input; a rule may save itself the others.</summary>
     public bool NeedsGradient(int index) => _needsGradient(index);
 

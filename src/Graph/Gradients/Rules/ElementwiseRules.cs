@@ -85,14 +85,14 @@ internal static class ElementwiseRules
     }
 
     private static Value? Times(GradientContext c, int index, Value factor) =>
-        c.NeedsGradient(index) ? c.Builder.Mul(GradientToMultiply(c, factor), factor) : null;
+        c.NeedsGradient(index) ? c.Builder.Mul(c.GradientToCombineWith(factor), factor) : null;
 
     // y = a / b: da = dy / b, db = -dy * a / b^2 = -(dy / b) * y
     private static IReadOnlyList<Value?> Div(GradientContext c)
     {
         GraphBuilder b = c.Builder;
         Value divisor = c.Input(1);
-        Value quotient = b.Div(GradientToMultiply(c, divisor), divisor);
+        Value quotient = b.Div(c.GradientToCombineWith(divisor), divisor);
         return
         [
             quotient,
@@ -106,8 +106,4 @@ internal static class ElementwiseRules
         Value whole = b.Unary("Round", b.Div(b.Sub(c.Input(0), c.Output(0)), c.Input(1)));
         return b.Neg(c.SumTo(b.Mul(c.OutputGradient, whole), c.Input(1)));
     }
-
-    // The product with a factor of the output's full shape is full-size even if the gradient is not yet broadcast.
-    private static Value GradientToMultiply(GradientContext c, Value factor) =>
-        factor.Shape is { } shape && shape.IsSameAs(c.Output(0).Shape) ? c.BroadcastableOutputGradient : c.OutputGradient;
 }

@@ -10,11 +10,16 @@ internal static class SelectionRules
         // y = condition ? a : b: da = condition ? dy : 0, db = condition ? 0 : dy. A choice and not a product, so that what
         // the other branch made (NaN of a fully masked row) does not come back as NaN * 0.
         rules.Add("Where", c =>
-        [
-            null,
-            c.NeedsGradient(1) ? c.Builder.KeepWhere(c.Input(0), c.OutputGradient) : null,
-            c.NeedsGradient(2) ? c.Builder.DropWhere(c.Input(0), c.OutputGradient) : null,
-        ]);
+        {
+            Value condition = c.Input(0);
+            Value dy = c.GradientToCombineWith(condition);
+            return
+            [
+                null,
+                c.NeedsGradient(1) ? c.Builder.KeepWhere(condition, dy) : null,
+                c.NeedsGradient(2) ? c.Builder.DropWhere(condition, dy) : null,
+            ];
+        });
         rules.Add("Clip", Clip);
         rules.Add("Max", Extremum);
         rules.Add("Min", Extremum);
