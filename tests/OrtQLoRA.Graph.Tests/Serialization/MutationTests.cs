@@ -1,5 +1,7 @@
+using Google.Protobuf;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Serialization;
+using OrtQLoRA.Graph.Serialization.Protos;
 using OrtQLoRA.TestKit;
 
 namespace OrtQLoRA.Graph.Tests.Serialization;
@@ -21,23 +23,56 @@ public sealed class MutationTests
     [DataRow("exports/optimum_t5_merged_if/decoder_model_merged.onnx", 300)]
     [DataRow("exports/ts13_distilbert_initializers_as_inputs/model.onnx", 500)]
     [DataRow("ort-artifacts/d_llama_lora/model.onnx", 400)]
-    public void Read_MutatedModel_ReadsOrSaysWhy(string fixture, int rounds)
+    public void Read_MutatedBytes_ReadsOrSaysWhy(string fixture, int rounds)
     {
-        string path = Fixtures.Require(fixture);
-        byte[] original = File.ReadAllBytes(path);
-        int seed = 20_000 + original.Length;
+        byte[] original = File.ReadAllBytes(Fixtures.Require(fixture));
+        Run(fixture, rounds, original.Length, random => ByteMutator.Mutate(original, random));
+    }
+
+    [TestMethod]
+    [DataRow("exports/dyn18_mlp/model.onnx", 2000)]
+    [DataRow("exports/dyn18_local_functions/model.onnx", 2000)]
+    [DataRow("exports/genai_llama_int4_cpu/model.onnx", 1000)]
+    [DataRow("exports/optimum_t5_merged_if/decoder_model_merged.onnx", 100)]
+    [DataRow("ort-artifacts/a_mlp_crossentropy_adamw/training_model.onnx", 1000)]
+    public void Read_MutatedFields_ReadsOrSaysWhy(string fixture, int rounds)
+    {
+        ModelProto original = ModelProto.Parser.ParseFrom(File.ReadAllBytes(Fixtures.Require(fixture)));
+        Run(fixture, rounds, rounds, random =>
+        {
+            ModelProto model = original.Clone();
+            ProtoMutator.Mutate(model, random);
+            return model.ToByteArray();
+        });
+    }
+
+    [TestMethod]
+    [DataRow(3000)]
+    public void Read_MutatedModelOfEveryFeature_ReadsOrSaysWhy(int rounds)
+    {
+        ModelProto original = OnnxModelWriterTests.Everything();
+        Run("", rounds, rounds, random =>
+        {
+            ModelProto model = original.Clone();
+            ProtoMutator.Mutate(model, random);
+            return model.ToByteArray();
+        });
+    }
+
+    private static void Run(string fixture, int rounds, int seed, Func<Random, byte[]> mutate)
+    {
+        string folder = fixture.Length == 0 ? Path.GetTempPath() : Path.GetDirectoryName(Fixtures.Require(fixture))!;
         Random random = new(seed);
         for (int round = 0; round < rounds; round++)
         {
-            byte[] bytes = ByteMutator.Mutate(original, random);
+            byte[] bytes = mutate(random);
             long before = GC.GetAllocatedBytesForCurrentThread();
             try
             {
-                Exercise(bytes, Path.GetDirectoryName(path)!);
-            }
-            catch (OrtQLoRAException)
-            {
-                // The expected answer to a damaged file.
+                if (TryRead(bytes, folder) is { } model)
+                {
+                    Exercise(model, folder);
+                }
             }
             catch (Exception e)
             {
@@ -49,9 +84,23 @@ public sealed class MutationTests
         }
     }
 
-    private static void Exercise(byte[] bytes, string folder)
+    private static OnnxModel? TryRead(byte[] bytes, string folder)
     {
-        using OnnxModel model = OnnxModelReader.Read(bytes, folder);
+        try
+        {
+            return OnnxModelReader.Read(bytes, folder);
+        }
+        catch (OrtQLoRAException)
+        {
+            // The expected answer to a damaged file.
+            return null;
+        }
+    }
+
+    // What was read once must go through everything, and must come back.
+    private static void Exercise(OnnxModel damaged, string folder)
+    {
+        using OnnxModel model = damaged;
         IReadOnlyList<string> faults = GraphVerifier.FindFaults(model);
         string text = GraphPrinter.Print(model);
         using OnnxModel clone = ModelCloner.Clone(model);

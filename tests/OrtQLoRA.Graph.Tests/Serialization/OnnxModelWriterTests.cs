@@ -182,7 +182,8 @@ public sealed class OnnxModelWriterTests
         StringAssert.Contains(Assert.ThrowsExactly<GraphException>(() => OnnxModelWriter.ToBytes(model)).Message, "Make it a Constant node");
     }
 
-    private static ModelProto Everything()
+    /// <summary>A model that uses every message and nearly every field of the format.</summary>
+    internal static ModelProto Everything()
     {
         GraphProto graph = ProtoModels.Weighted(ProtoModels.Tensor("w", DataType.Float, [1], new byte[4]));
         graph.DocString = "graph doc";
