@@ -10,7 +10,7 @@ public sealed class AtomicFile : IDisposable
 {
     private const int BufferSize = 1 << 16;
 
-    private static int _counter;
+    private static int Counter;
 
     private readonly string _temporaryPath;
     private readonly FileStream _stream;
@@ -64,7 +64,7 @@ public sealed class AtomicFile : IDisposable
             {
                 temporary = System.IO.Path.Combine(folder, string.Create(
                     CultureInfo.InvariantCulture,
-                    $".{System.IO.Path.GetFileName(target)}.{Environment.ProcessId}-{Interlocked.Increment(ref _counter)}.tmp"));
+                    $".{System.IO.Path.GetFileName(target)}.{Environment.ProcessId}-{Interlocked.Increment(ref Counter)}.tmp"));
             }
             while (File.Exists(temporary));
             return new AtomicFile(target, temporary, new FileStream(temporary, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, BufferSize));
