@@ -20,7 +20,7 @@ internal static class DanglingName
                     string producer = GraphProtoReader.Describe(scope.Nodes[i]);
                     return i == scope.Position || DependsOn(scope, i)
                         ? $"{reader} reads '{name}', which {producer} makes from what {reader} makes: the nodes form a cycle. ONNX graphs have none; export the model again."
-                        : $"{reader} reads '{name}', which {producer} makes only later. ONNX wants nodes in execution order; sort the graph (for example with onnx.utils or the exporter's own checker) and try again.";
+                        : $"{reader} reads '{name}', which {producer} makes only later. ONNX wants nodes in execution order; sort the nodes (onnx-graphsurgeon's toposort does) or export the model again.";
                 }
             }
         }
