@@ -22,4 +22,9 @@ public interface IQuantizedWeight
     /// <param name="firstRow">First input feature.</param>
     /// <param name="rows">Receives whole rows [rows, N].</param>
     void DequantizeRows(int firstRow, Span<float> rows);
+
+    /// <summary>Dequantizes columns of the weight.</summary>
+    /// <param name="firstColumn">First output feature.</param>
+    /// <param name="columns">Receives whole columns, one after the other [columns, K].</param>
+    void DequantizeColumns(int firstColumn, Span<float> columns);
 }

@@ -5,6 +5,8 @@ namespace OrtQLoRA.Graph.Training;
 /// <summary>A tensor that training changes: an input of the training, eval and optimizer models.</summary>
 public sealed class TrainableParameter
 {
+    private readonly string? _fileKey;
+
     /// <summary>Name of the graph input, for example <c>model.layers.0.self_attn.q_proj.lora_A.weight</c>.</summary>
     public required string Name { get; init; }
 
@@ -14,6 +16,22 @@ public sealed class TrainableParameter
     /// <summary>Parameter group, whose learning rate and weight decay apply; see <see cref="ParameterGroup"/>.</summary>
     public string Group { get; init; } = ParameterGroup.DefaultName;
 
+    /// <summary>Key of the tensor in adapter and gradient files; the name if not set.</summary>
+    public string FileKey
+    {
+        get => _fileKey ?? Name;
+        init => _fileKey = value;
+    }
+
+    /// <summary>
+    /// Whether files hold the matrix transposed: they follow PyTorch ([out, in]), the graph follows the model's
+    /// initializer. Never so for the adapter's own tensors.
+    /// </summary>
+    public bool IsTransposedInFile { get; init; }
+
     /// <summary>Number of elements.</summary>
     public long ElementCount => InitialValue.ElementCount();
+
+    /// <summary>A value or gradient of this parameter as files hold it.</summary>
+    public ITensor ToFile(ITensor value) => IsTransposedInFile ? new TransposedTensor(value) : value;
 }

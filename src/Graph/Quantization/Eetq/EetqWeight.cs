@@ -72,4 +72,19 @@ public sealed class EetqWeight : IQuantizedWeight
             EetqInt8.DequantizeRow(Quantized.Slice(firstRow * columns, columns), _widened, rows.Slice(start, columns));
         }
     }
+
+    /// <inheritdoc/>
+    public void DequantizeColumns(int firstColumn, Span<float> columns)
+    {
+        ReadOnlySpan<sbyte> quantized = Quantized;
+        int count = columns.Length / InFeatures;
+        for (int k = 0; k < InFeatures; k++)
+        {
+            ReadOnlySpan<sbyte> row = quantized.Slice((k * OutFeatures) + firstColumn, count);
+            for (int i = 0; i < count; i++)
+            {
+                columns[(i * InFeatures) + k] = row[i] * _widened[firstColumn + i];
+            }
+        }
+    }
 }

@@ -1,0 +1,44 @@
+using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.Targets;
+
+namespace OrtQLoRA.Graph.Adapters;
+
+/// <summary>Options that all adapter methods share, under the keys of PEFT's configuration files.</summary>
+public abstract class AdapterConfig
+{
+    // Modules that PEFT's wrapper of a task adds: the freshly initialised head must be trained.
+    private static readonly Dictionary<string, string[]> HeadsOfTask = new(StringComparer.Ordinal)
+    {
+        ["SEQ_CLS"] = ["classifier", "score"],
+        ["TOKEN_CLS"] = ["classifier", "score"],
+        ["QUESTION_ANS"] = ["qa_outputs"],
+    };
+
+    /// <summary>PEFT's name of the method (<c>peft_type</c>), or null if PEFT has no such method.</summary>
+    public virtual string? PeftType => null;
+
+    /// <summary><c>task_type</c>: CAUSAL_LM, SEQ_CLS, TOKEN_CLS and so on; null if not stated.</summary>
+    public string? TaskType { get; set; }
+
+    /// <summary><c>base_model_name_or_path</c>: what servers compare with the model they serve.</summary>
+    public string? BaseModelNameOrPath { get; set; }
+
+    /// <summary><c>modules_to_save</c>: modules trained whole, by the end of their paths (without regard to dots).</summary>
+    public IReadOnlyList<string> ModulesToSave { get; set; } = [];
+
+    /// <summary>The keys and values of the file that the configuration was read from, for writing it back.</summary>
+    public JsonObject? Source { get; protected set; }
+
+    /// <summary>
+    /// <see cref="ModulesToSave"/> with the heads that the task adds: classifier and score for sequence and token
+    /// classification, whether the model has them or not.
+    /// </summary>
+    public IReadOnlyList<string> AllModulesToSave =>
+        [.. ModulesToSave.Concat(HeadsOfTask.GetValueOrDefault(TaskType ?? "", [])).Distinct(StringComparer.Ordinal)];
+
+    /// <summary>The content of <c>adapter_config.json</c>.</summary>
+    public abstract JsonObject ToJson();
+
+    /// <summary>A copy whose targets are the given selector, as found in a model.</summary>
+    public abstract AdapterConfig WithTargets(ModuleSelector targets);
+}

@@ -1,0 +1,58 @@
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+
+namespace OrtQLoRA.Graph.Adapters;
+
+/// <summary>What a method sees while it adds its branches to a graph.</summary>
+public sealed class AdapterInsertionContext
+{
+    private readonly Dictionary<AdapterTensor, Value> _inputs;
+    private readonly int _seed;
+
+    internal AdapterInsertionContext(OnnxModel model, Dictionary<AdapterTensor, Value> inputs, bool isTraining, int seed)
+    {
+        Model = model;
+        _inputs = inputs;
+        IsTraining = isTraining;
+        _seed = seed;
+    }
+
+    /// <summary>The model being changed.</summary>
+    public OnnxModel Model { get; }
+
+    /// <summary>Whether the graph is for training: with dropout.</summary>
+    public bool IsTraining { get; }
+
+    /// <summary>The graph input that holds a tensor of the method.</summary>
+    public Value Input(AdapterTensor tensor) => _inputs[tensor];
+
+    /// <summary>A builder that emits at the start of the main graph, for what depends on parameters only.</summary>
+    public GraphBuilder AtStart(string scope) => new(Model.Graph, Model.Opset, Model.Graph.First) { Scope = scope };
+
+    /// <summary>A builder that emits right behind a site's product.</summary>
+    public GraphBuilder Behind(LinearSite site, string scope)
+    {
+        ArgumentNullException.ThrowIfNull(site);
+        return new GraphBuilder(site.Node.Graph!, Model.Opset, site.Node.Next) { Scope = scope };
+    }
+
+    /// <summary>Dropout in a training graph, the value itself otherwise.</summary>
+    /// <param name="builder">Where to emit.</param>
+    /// <param name="x">Float input.</param>
+    /// <param name="probability">Probability of an element to be dropped; the others are scaled by <c>1 / (1 - probability)</c>.</param>
+    /// <param name="purpose">Name from which the mask's seed is derived, beside the run's seed.</param>
+    public Value Dropout(GraphBuilder builder, Value x, double probability, string purpose)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        if (!IsTraining || probability == 0)
+        {
+            return x;
+        }
+
+        long seed = (long)(new ReproducibleRandom(_seed, purpose).NextUniform() * int.MaxValue);
+        return builder.Op("Dropout", [x, builder.Scalar((float)probability), builder.Scalar(true)], ("seed", seed));
+    }
+
+    /// <summary>Makes everything that reads a value read another, which is computed from it; graph outputs keep their names.</summary>
+    public static void Redirect(Value value, Value replacement) => OutputNames.Redirect(value, replacement);
+}

@@ -1,0 +1,42 @@
+using OrtQLoRA.Graph.Export;
+
+namespace OrtQLoRA.Graph.Adapters;
+
+/// <summary>What an adapter method does to one model: tensors it adds, weights it trains, and how both enter the graph and leave it.</summary>
+public abstract class AdapterPlan
+{
+    /// <summary>Creates a plan.</summary>
+    protected AdapterPlan(AdapterConfig config)
+    {
+        Config = config;
+    }
+
+    /// <summary>The configuration, with <c>all-linear</c> replaced by the modules that it means here.</summary>
+    public AdapterConfig Config { get; }
+
+    /// <summary>Tensors that are added and trained.</summary>
+    public virtual IReadOnlyList<AdapterTensor> Tensors => [];
+
+    /// <summary>Weights of the base model that are trained.</summary>
+    public virtual IReadOnlyList<TrainedWeight> TrainedWeights => [];
+
+    /// <summary>Weights of the base model that PEFT writes though they are not trained.</summary>
+    public virtual IReadOnlyList<SavedWeight> SavedWeights => [];
+
+    /// <summary>Further keys under which PEFT writes a trained weight: key to the key whose values it repeats.</summary>
+    public virtual IReadOnlyDictionary<string, string> Duplicates => new Dictionary<string, string>();
+
+    /// <summary>
+    /// Adds the method's branches to the graph. The inputs for <see cref="Tensors"/> exist already, and the trained
+    /// weights are inputs too.
+    /// </summary>
+    public virtual void Insert(AdapterInsertionContext context)
+    {
+    }
+
+    /// <summary>Adds the method's changes to the weights of a model. Trained weights are replaced by the caller.</summary>
+    /// <exception cref="ConfigurationException">A change cannot be expressed in the model's weights.</exception>
+    public virtual void Merge(WeightMerge merge)
+    {
+    }
+}

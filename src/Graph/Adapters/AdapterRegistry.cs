@@ -1,0 +1,47 @@
+using OrtQLoRA.Graph.Adapters.BaseWeights;
+using OrtQLoRA.Graph.Adapters.Lora;
+
+namespace OrtQLoRA.Graph.Adapters;
+
+/// <summary>The known adapter methods by name.</summary>
+public sealed class AdapterRegistry
+{
+    private readonly SortedDictionary<string, IAdapterMethod> _methods = new(StringComparer.Ordinal);
+
+    /// <summary>Every method that ships with the project.</summary>
+    public static AdapterRegistry Default { get; } = new AdapterRegistry()
+        .Add(new LoraMethod())
+        .Add(new FullMethod())
+        .Add(new BitFitMethod());
+
+    /// <summary>Names of the known methods, in order.</summary>
+    public IReadOnlyCollection<string> Names => _methods.Keys;
+
+    /// <summary>Adds a method.</summary>
+    /// <exception cref="ArgumentException">Its name or PEFT type is taken.</exception>
+    public AdapterRegistry Add(IAdapterMethod method)
+    {
+        ArgumentNullException.ThrowIfNull(method);
+        if (_methods.Values.FirstOrDefault(m => m.Name == method.Name || (m.PeftType is not null && m.PeftType == method.PeftType)) is { } other)
+        {
+            throw new ArgumentException($"Adapter method '{method.Name}' ({method.PeftType}) clashes with '{other.Name}' ({other.PeftType}).", nameof(method));
+        }
+
+        _methods.Add(method.Name, method);
+        return this;
+    }
+
+    /// <summary>The method of a name.</summary>
+    /// <exception cref="ConfigurationException">There is none.</exception>
+    public IAdapterMethod Get(string name) => _methods.TryGetValue(name, out IAdapterMethod? method)
+        ? method
+        : throw new ConfigurationException($"method: there is no adapter method '{name}'; known are {string.Join(", ", Names)}.");
+
+    /// <summary>The method of a PEFT type.</summary>
+    /// <param name="peftType">Value of <c>peft_type</c>.</param>
+    /// <param name="source">The file, for messages.</param>
+    /// <exception cref="ConfigurationException">There is none.</exception>
+    public IAdapterMethod GetByPeftType(string peftType, string source) => _methods.Values.FirstOrDefault(m => m.PeftType == peftType)
+        ?? throw new ConfigurationException(
+            $"{source}: peft_type '{peftType}' is not supported; supported are {string.Join(", ", _methods.Values.Select(m => m.PeftType).OfType<string>())}.");
+}

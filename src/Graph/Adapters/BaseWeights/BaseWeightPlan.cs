@@ -1,0 +1,58 @@
+using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Linears;
+
+namespace OrtQLoRA.Graph.Adapters.BaseWeights;
+
+/// <summary>Training of chosen weights of the base model; nothing is added to the graph.</summary>
+internal sealed class BaseWeightPlan : AdapterPlan
+{
+    private BaseWeightPlan(AdapterConfig config, IReadOnlyList<TrainedWeight> weights)
+        : base(config)
+    {
+        TrainedWeights = weights;
+    }
+
+    public override IReadOnlyList<TrainedWeight> TrainedWeights { get; }
+
+    /// <summary>A plan that trains the chosen parameters and the modules to save.</summary>
+    /// <param name="method">Name of the method, for messages.</param>
+    /// <param name="sites">The model.</param>
+    /// <param name="config">Options.</param>
+    /// <param name="isChosen">The method's own choice.</param>
+    /// <exception cref="ConfigurationException">Nothing is left to train.</exception>
+    public static BaseWeightPlan Create(string method, LinearSites sites, AdapterConfig config, Func<ModelParameter, bool> isChosen)
+    {
+        if (config is not BaseWeightConfig options)
+        {
+            throw new ArgumentException($"Method '{method}' takes a {nameof(BaseWeightConfig)}, not a {config?.GetType().Name}.", nameof(config));
+        }
+
+        PythonRegex? regex = options.Parameters?.Regex is { } pattern ? PythonRegex.FullMatch("parameters", pattern) : null;
+        HashSet<ModelParameter> saved = [.. SavedModules.Find(sites, options.AllModulesToSave).Select(s => s.Parameter)];
+        List<TrainedWeight> weights = [];
+        HashSet<object> trained = [];
+        foreach (ModelParameter parameter in sites.Parameters)
+        {
+            bool isMeant = options.Parameters switch
+            {
+                null or { IsAllLinear: true } => isChosen(parameter),
+                { Names: { } names } => names.Any(n => parameter.Name == n || parameter.Name.EndsWith("." + n, StringComparison.Ordinal)),
+                _ => regex!.IsMatch(parameter.Name),
+            };
+
+            // Tied parameters are one tensor in PyTorch too, listed under the first of their names.
+            if ((isMeant || saved.Contains(parameter)) && trained.Add(parameter.Value))
+            {
+                weights.Add(new TrainedWeight(parameter, parameter.Name, IsCopy: false));
+            }
+        }
+
+        if (weights.Count == 0)
+        {
+            throw new ConfigurationException(
+                $"Method '{method}' finds nothing to train{(options.Parameters is null ? "" : $": no parameter matches '{options.Parameters}'")}. The model's parameters: {string.Join(", ", sites.Parameters.Take(12).Select(p => p.Name))}{(sites.Parameters.Count > 12 ? ", ..." : "")}.");
+        }
+
+        return new BaseWeightPlan(options, weights);
+    }
+}

@@ -1,0 +1,55 @@
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+
+namespace OrtQLoRA.Graph.Adapters.BaseWeights;
+
+/// <summary>Turns a weight of the base model into an fp32 graph input, cast to the base's type where that is another.</summary>
+internal static class TrainedWeightInput
+{
+    /// <summary>Creates the input in the initializer's orientation and makes the parameter's readers read it.</summary>
+    public static Value Create(OnnxModel model, TrainedWeight weight, LinearSites sites)
+    {
+        ModelParameter parameter = weight.Parameter;
+        OnnxGraph graph = model.Graph;
+        Value value = parameter.Value;
+        bool isShared = weight.IsCopy && sites.Parameters.Any(p => p.Value == value && p != parameter);
+        if (!isShared && value.Initializer is not null && parameter.Content.ElementType == DataType.Float)
+        {
+            graph.ConvertInitializerToInput(value);
+            if (value.Name != parameter.Name)
+            {
+                value.Name = graph.Names.Reserve(parameter.Name);
+            }
+
+            return value;
+        }
+
+        if (isShared && parameter.WeightOf is null)
+        {
+            throw new GraphException($"Parameter '{parameter.Name}' shares initializer '{value.Name}' with another one and is no layer's weight; it cannot get a copy of its own.");
+        }
+
+        Value input = graph.AddInput(graph.Names.Reserve(parameter.Name), DataType.Float, Shape.Of(parameter.Content.Dims));
+        Value read = new GraphBuilder(graph, model.Opset, graph.First).Cast(input, parameter.Content.ElementType);
+        if (isShared)
+        {
+            foreach (LinearSite site in parameter.WeightOf!.Sites)
+            {
+                WeightInput.Replace(site, ToTypeOfReader(model, site, read), site.IsOutByIn, model.Opset);
+            }
+        }
+        else
+        {
+            value.ReplaceAllUsesWith(read);
+            WeightInput.RemoveUnread(value);
+        }
+
+        return input;
+    }
+
+    private static Value ToTypeOfReader(OnnxModel model, LinearSite site, Value weight)
+    {
+        DataType type = site.Node.Inputs[site.WeightIndex]!.ElementType;
+        return type.IsFloatingPoint() && type != weight.ElementType ? new GraphBuilder(model.Graph, model.Opset, site.Node).Cast(weight, type) : weight;
+    }
+}

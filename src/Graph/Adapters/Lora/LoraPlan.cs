@@ -1,0 +1,162 @@
+using OrtQLoRA.Graph.Adapters.BaseWeights;
+using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Export;
+using OrtQLoRA.Graph.Linears;
+
+namespace OrtQLoRA.Graph.Adapters.Lora;
+
+/// <summary>LoRA on one model: its layers, biases and saved modules.</summary>
+public sealed class LoraPlan : AdapterPlan
+{
+    // The module names for which PEFT writes the base embedding beside a LoRA on it (EMBEDDING_LAYER_NAMES).
+    private static readonly string[] EmbeddingLayerNames = ["embed_tokens", "lm_head"];
+
+    private readonly LoraConfig _config;
+    private readonly Dictionary<string, string> _duplicates = new(StringComparer.Ordinal);
+    private readonly List<SavedWeight> _savedWeights = [];
+
+    internal LoraPlan(LoraConfig config, IReadOnlyList<LinearModule> modules, LinearSites sites)
+        : base(config)
+    {
+        _config = config;
+        ModulePatternTable<double> ranks = new("rank_pattern", config.RankPattern);
+        ModulePatternTable<double> alphas = new("alpha_pattern", config.AlphaPattern);
+        Layers = [.. modules.Select(m => Layer(m, (int)ranks.ValueFor(m.Path, config.Rank), alphas.ValueFor(m.Path, config.Alpha)))];
+        Tensors = [.. Layers.SelectMany(l => (AdapterTensor?[])[l.A, l.B, l.Bias]).OfType<AdapterTensor>()];
+        TrainedWeights = TrainedWeightsOf(sites);
+        AddBaseEmbeddings(sites);
+    }
+
+    /// <summary>The layers, in graph order.</summary>
+    public IReadOnlyList<LoraLayer> Layers { get; }
+
+    /// <summary>Probability with which an input of A is dropped in training.</summary>
+    public double Dropout => _config.Dropout;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<AdapterTensor> Tensors { get; }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<TrainedWeight> TrainedWeights { get; }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<SavedWeight> SavedWeights => _savedWeights;
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, string> Duplicates => _duplicates;
+
+    /// <inheritdoc/>
+    public override void Insert(AdapterInsertionContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        foreach (LoraLayer layer in Layers)
+        {
+            LoraBranch.Insert(context, layer, Dropout);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Merge(WeightMerge merge)
+    {
+        ArgumentNullException.ThrowIfNull(merge);
+        foreach (LoraLayer layer in Layers)
+        {
+            merge.AddLowRank(layer.Module, merge.Tensor(layer.A), merge.Tensor(layer.B), layer.Rank, layer.Scaling);
+            if (layer.Bias is not null)
+            {
+                float[] bias = merge.Tensor(layer.Bias);
+                System.Numerics.Tensors.TensorPrimitives.Multiply(bias, (float)layer.Scaling, bias);
+                merge.AddToBias(layer.Module, bias);
+            }
+        }
+    }
+
+    private LoraLayer Layer(LinearModule module, int rank, double alpha)
+    {
+        double scaling = alpha / (_config.UseRsLora ? Math.Sqrt(rank) : rank);
+        bool isEmbedding = module.Kind == LinearKind.Embedding;
+        LoraInitializer initializer = new(_config.Initialization, rank, module.InFeatures);
+        AdapterTensor a = Tensor(module, isEmbedding ? "lora_embedding_A" : "lora_A.weight", [rank, module.InFeatures], isEmbedding ? initializer.EmbeddingA : initializer.A);
+        AdapterTensor b = Tensor(module, isEmbedding ? "lora_embedding_B" : "lora_B.weight", [module.OutFeatures, rank], isEmbedding ? initializer.EmbeddingB : initializer.B);
+        AdapterTensor? bias = _config.HasLoraBias && !isEmbedding ? Tensor(module, "lora_B.bias", [module.OutFeatures], initializer.B) : null;
+        return new LoraLayer(module, rank, scaling, a, b, bias);
+    }
+
+    private static AdapterTensor Tensor(LinearModule module, string suffix, long[] dims, Action<ReproducibleRandom, Span<float>> initialize)
+    {
+        string name = $"{module.Path}.{suffix}";
+        return new AdapterTensor(name, PeftKeys.Of(name), dims, initialize);
+    }
+
+    private List<TrainedWeight> TrainedWeightsOf(LinearSites sites)
+    {
+        List<TrainedWeight> weights = [.. SavedModules.Train(sites, Config.AllModulesToSave)];
+        HashSet<ModelParameter> saved = [.. weights.Select(w => w.Parameter)];
+        HashSet<string> targets = [.. Layers.Select(l => l.Module.Path)];
+        foreach (ModelParameter parameter in sites.Parameters)
+        {
+            bool isOfTarget = parameter.BiasOf is { } module && targets.Contains(module.Path);
+            bool isTrained = _config.Bias switch
+            {
+                // PEFT looks for the word anywhere in the name.
+                LoraBias.All => parameter.Name.Contains("bias", StringComparison.Ordinal),
+                LoraBias.LoraOnly => isOfTarget,
+                _ => false,
+            };
+            if (!isTrained)
+            {
+                continue;
+            }
+
+            if (saved.Contains(parameter))
+            {
+                AddDuplicates(parameter, sites);
+            }
+            else
+            {
+                string key = isOfTarget ? PeftKeys.OfBaseLayer(parameter.BiasOf!.Path, "bias") : PeftKeys.Of(parameter.Name);
+                weights.Add(new TrainedWeight(parameter, key, IsCopy: false));
+            }
+        }
+
+        return weights;
+    }
+
+    // Where bias is 'all', PEFT's state dictionary lists the biases of a saved module three times over.
+    private void AddDuplicates(ModelParameter parameter, LinearSites sites)
+    {
+        string module = SavedModules.Find(sites, Config.AllModulesToSave).First(f => f.Parameter == parameter).ModulePath;
+        string rest = parameter.Name[(module.Length + 1)..];
+        _duplicates[PeftKeys.Of($"{module}.modules_to_save.{rest}")] = PeftKeys.Of(parameter.Name);
+        _savedWeights.Add(new SavedWeight(parameter, PeftKeys.Of($"{module}.original_module.{rest}")));
+    }
+
+    // PEFT's save_embedding_layers="auto": where a target is called embed_tokens or lm_head, the targeted input embedding
+    // and output head are written with their base weights.
+    private void AddBaseEmbeddings(LinearSites sites)
+    {
+        bool isNamed = _config.TargetModules switch
+        {
+            { Names: { } names } => names.Any(EmbeddingLayerNames.Contains),
+            { Regex: { } regex } => EmbeddingLayerNames.Any(n => regex.Contains(n, StringComparison.Ordinal)),
+            _ => false,
+        };
+        if (!isNamed)
+        {
+            return;
+        }
+
+        foreach (LinearModule module in Layers.Select(l => l.Module).Where(m => m.IsOutputHead || m.Path.Split('.')[^1] == "embed_tokens"))
+        {
+            foreach (ModelParameter parameter in sites.Parameters.Where(p => p.WeightOf == module || p.BiasOf == module))
+            {
+                string key = PeftKeys.OfBaseLayer(module.Path, parameter.WeightOf is not null ? "weight" : "bias");
+                if (TrainedWeights.All(t => t.FileKey != key))
+                {
+                    _savedWeights.Add(new SavedWeight(parameter, key));
+                }
+            }
+        }
+    }
+}

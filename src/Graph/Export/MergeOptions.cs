@@ -1,0 +1,20 @@
+using OrtQLoRA.Graph.Quantization;
+
+namespace OrtQLoRA.Graph.Export;
+
+/// <summary>Onto which base an adapter is merged.</summary>
+public sealed class MergeOptions
+{
+    /// <summary>
+    /// The format in which the base was quantized in training: the adapter is merged onto the dequantized weights, the
+    /// function that was trained, and the other quantized layers become their dequantized selves too. Null merges onto the
+    /// original weights.
+    /// </summary>
+    public IWeightFormat? Format { get; init; }
+
+    /// <summary>
+    /// Paths of the modules that were quantized in training (<see cref="QuantizationReport.Layers"/>); null for the
+    /// format's default choice, modules to save aside. Without <see cref="Format"/> it has no effect.
+    /// </summary>
+    public IReadOnlySet<string>? QuantizedModules { get; init; }
+}

@@ -1,0 +1,123 @@
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+
+namespace OrtQLoRA.Graph.Export;
+
+/// <summary>
+/// Puts new weights into a model. An initializer keeps its name and place; where another module reads it too (tied
+/// embedding and head), the changed module gets an initializer of its own, so that the other one stays as it is.
+/// </summary>
+internal sealed class MergedInitializers
+{
+    private readonly LinearSites _sites;
+    private readonly OnnxModel _model;
+
+    public MergedInitializers(LinearSites sites)
+    {
+        _sites = sites;
+        _model = sites.Model;
+    }
+
+    /// <summary>Whether nodes or initializers were added, rather than contents replaced only.</summary>
+    public bool ChangedStructure { get; private set; }
+
+    /// <summary>Names of the initializers whose content was replaced.</summary>
+    public HashSet<string> Replaced { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Gives a module another weight, in the orientation and type of its present one.</summary>
+    public void Replace(LinearModule module, ITensor content)
+    {
+        if (!IsShared(module))
+        {
+            SetContent(module.Weight, content);
+            return;
+        }
+
+        ChangedStructure = true;
+        Value own = _model.Graph.AddInitializer(_model.Graph.Names.Reserve(module.Path + ".weight"), content);
+        foreach (LinearSite site in module.Sites)
+        {
+            Value read = own;
+            if (site.WeightChain.LastOrDefault(n => n.Is("Cast")) is { } cast)
+            {
+                GraphBuilder builder = new(_model.Graph, _model.Opset, site.Node);
+                read = builder.Cast(own, (DataType)cast.GetInt("to", (long)content.ElementType));
+            }
+
+            WeightInput.Replace(site, read, site.IsOutByIn, _model.Opset);
+        }
+    }
+
+    /// <summary>Gives a parameter another value, in the orientation and type of its present one.</summary>
+    /// <param name="parameter">The parameter.</param>
+    /// <param name="content">The value.</param>
+    /// <param name="isCopy">Whether other readers of a shared initializer keep the original.</param>
+    public void Replace(ModelParameter parameter, ITensor content, bool isCopy)
+    {
+        if (isCopy && parameter.WeightOf is { } module)
+        {
+            Replace(module, content);
+        }
+        else
+        {
+            SetContent(parameter.Value, content);
+        }
+    }
+
+    /// <summary>Adds a vector to a module's bias, or gives it one.</summary>
+    public void AddToBias(LinearModule module, ReadOnlySpan<float> values)
+    {
+        if (module.Bias is { } bias && ConstantContent.Of(bias) is { } content)
+        {
+            float[] sum = content.ToFloats();
+            for (int i = 0; i < sum.Length; i++)
+            {
+                sum[i] += values[i] / module.Sites[0].BiasFactor;
+            }
+
+            SetContent(bias, ConvertedTensor.Like(DenseTensor.Of(content.Dims, sum), content));
+            return;
+        }
+
+        ChangedStructure = true;
+        LinearSite first = module.Sites[0];
+        long[] dims = first.IsWeightLeft ? [values.Length, 1] : [values.Length];
+        ITensor vector = DenseTensor.Of(dims, values);
+        DataType type = first.Product.ElementType.IsFloatingPoint() ? first.Product.ElementType : first.Content.ElementType;
+        Value added = _model.Graph.AddInitializer(
+            _model.Graph.Names.Reserve(module.Path + ".bias"),
+            type.IsFloatingPoint() ? ConvertedTensor.To(vector, type) : vector);
+        foreach (LinearSite site in module.Sites)
+        {
+            AddBehind(site, added);
+        }
+    }
+
+    private static void AddBehind(LinearSite site, Value bias)
+    {
+        Value product = site.Product;
+        OnnxGraph graph = site.Node.Graph!;
+        Node add = graph.AddNode("Add", [product, bias], site.Node.Name + "/Bias", before: site.Node.Next);
+        Value sum = add.AddOutput(graph.Names.Reserve(product.Name + "_biased"), product.Type);
+        OutputNames.Redirect(product, sum);
+    }
+
+    private void SetContent(Value value, ITensor content)
+    {
+        Replaced.Add(value.Name);
+        if (value.Initializer is not null)
+        {
+            value.Graph.SetInitializer(value, content);
+        }
+        else
+        {
+            value.Producer!.SetAttribute("value", NodeAttribute.Of(content));
+        }
+    }
+
+    private bool IsShared(LinearModule module)
+    {
+        HashSet<Node> own = [.. module.Sites.Select(s => s.WeightChain.Count > 0 ? s.WeightChain[0] : s.Node)];
+        return module.Weight.Uses.Any(u => !own.Contains(u.Node)) || _sites.Modules.Any(m => m != module && m.Weight == module.Weight);
+    }
+}

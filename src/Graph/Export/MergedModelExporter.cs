@@ -1,0 +1,52 @@
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Quantization;
+
+namespace OrtQLoRA.Graph.Export;
+
+/// <summary>
+/// Merges an adapter into the original model: only the contents of initializers change, in their own orientation and
+/// element type; graph, names, inputs, outputs and metadata stay. Values are computed when the model is written.
+/// </summary>
+/// <remarks>
+/// Two cases need more than other contents: a weight that is shared with a module that does not change (tied embedding and
+/// head) is split, and <c>lora_bias</c> on a module without bias adds one Add node, where PEFT refuses to merge.
+/// </remarks>
+public static class MergedModelExporter
+{
+    /// <summary>Merges an adapter into a model in place.</summary>
+    /// <param name="model">
+    /// The original model, freshly read. It must stay alive, and so must the adapter, until the merged model is written.
+    /// </param>
+    /// <param name="adapter">The adapter with method and configuration.</param>
+    /// <param name="options">Onto which base to merge; by default onto the original weights.</param>
+    /// <exception cref="ConfigurationException">The adapter does not fit the model; every mismatch is listed.</exception>
+    public static void Merge(OnnxModel model, AdapterWeights adapter, MergeOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(adapter);
+        if (adapter.Method is not { } method || adapter.Config is not { } config)
+        {
+            throw new ConfigurationException(
+                $"{adapter.Source} holds tensors but no configuration, so that rank, scaling and targets are not known. Give the adapter's folder instead.");
+        }
+
+        options ??= new MergeOptions();
+        LinearSites sites = LinearFinder.Find(model);
+        AdapterPlan plan = method.Plan(sites, config);
+        WeightMerge merge = new(sites, new InitialValues(adapter, plan).Tensors);
+        foreach (TrainedWeight weight in plan.TrainedWeights)
+        {
+            merge.Replace(weight);
+        }
+
+        plan.Merge(merge);
+        HashSet<LinearModule> trained = [.. plan.TrainedWeights.Select(t => t.Parameter.WeightOf).OfType<LinearModule>()];
+        merge.Apply(options.Format, IsQuantized);
+
+        bool IsQuantized(LinearModule module) => options.QuantizedModules is { } paths
+            ? paths.Contains(module.Path)
+            : WeightQuantizationPass.IsQuantizedByDefault(module) && !trained.Contains(module);
+    }
+}

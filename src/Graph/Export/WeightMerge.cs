@@ -1,0 +1,108 @@
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Quantization;
+
+namespace OrtQLoRA.Graph.Export;
+
+/// <summary>Gathers what an adapter changes in the weights of a model, then writes it into the model.</summary>
+public sealed class WeightMerge
+{
+    private readonly LinearSites _sites;
+    private readonly IReadOnlyDictionary<string, ITensor> _tensors;
+    private readonly Dictionary<LinearModule, List<(float[] A, float[] B, int Rank, double Scaling)>> _lowRank = [];
+    private readonly Dictionary<LinearModule, float[]> _biases = [];
+    private readonly MergedInitializers _initializers;
+
+    internal WeightMerge(LinearSites sites, IReadOnlyDictionary<string, ITensor> tensors)
+    {
+        _sites = sites;
+        _tensors = tensors;
+        _initializers = new MergedInitializers(sites);
+    }
+
+    /// <summary>Values of one of the method's tensors.</summary>
+    public float[] Tensor(AdapterTensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        return _tensors[tensor.FileKey].ToFloats();
+    }
+
+    /// <summary>Adds <c>scaling * B A</c> to a module's weight.</summary>
+    /// <param name="module">A linear layer or embedding.</param>
+    /// <param name="a">[r, in].</param>
+    /// <param name="b">[out, r].</param>
+    /// <param name="rank">r.</param>
+    /// <param name="scaling">Multiplies the product.</param>
+    /// <exception cref="ConfigurationException">The weight is held in a quantized form.</exception>
+    public void AddLowRank(LinearModule module, float[] a, float[] b, int rank, double scaling)
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        if (module.Storage != WeightStorage.Dense)
+        {
+            throw new ConfigurationException(
+                $"Module '{module.Path}' holds its weight '{module.Weight.Name}' quantized ({module.Storage}) in the original model; an adapter can be merged into float weights only. Export the adapter beside the model instead.");
+        }
+
+        (_lowRank.TryGetValue(module, out var terms) ? terms : _lowRank[module] = []).Add((a, b, rank, scaling));
+    }
+
+    /// <summary>Adds a vector [out] to a module's result: to its bias, or as a new bias where the module has none.</summary>
+    /// <remarks>PEFT refuses to merge into a module without bias; a graph can take one more Add.</remarks>
+    public void AddToBias(LinearModule module, float[] values)
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        ArgumentNullException.ThrowIfNull(values);
+        if (_biases.TryGetValue(module, out float[]? sum))
+        {
+            System.Numerics.Tensors.TensorPrimitives.Add(sum, values, sum);
+        }
+        else
+        {
+            _biases[module] = [.. values];
+        }
+    }
+
+    /// <summary>Replaces a trained weight.</summary>
+    internal void Replace(TrainedWeight weight)
+    {
+        ITensor tensor = _tensors[weight.FileKey];
+        ModelParameter parameter = weight.Parameter;
+        ITensor stored = ConvertedTensor.Like(parameter.IsTransposed ? new TransposedTensor(tensor) : tensor, parameter.Content);
+        _initializers.Replace(parameter, stored, weight.IsCopy);
+    }
+
+    /// <summary>Writes the changes of weights and biases into the model.</summary>
+    /// <param name="format">Format of the base in training, or null.</param>
+    /// <param name="isQuantized">Which modules were quantized.</param>
+    internal void Apply(IWeightFormat? format, Func<LinearModule, bool> isQuantized)
+    {
+        QuantizedRows.Slot? slot = format is null ? null : new QuantizedRows.Slot(format);
+        foreach (LinearModule module in _sites.Modules)
+        {
+            bool quantized = slot is not null && isQuantized(module);
+            _lowRank.TryGetValue(module, out var terms);
+            if (quantized || terms is not null)
+            {
+                _initializers.Replace(module, Merged(module, quantized ? slot : null, terms ?? []));
+            }
+        }
+
+        foreach ((LinearModule module, float[] values) in _biases)
+        {
+            _initializers.AddToBias(module, values);
+        }
+    }
+
+    private static MergedWeight Merged(LinearModule module, QuantizedRows.Slot? slot, List<(float[] A, float[] B, int Rank, double Scaling)> terms)
+    {
+        LinearSite site = module.Sites[0];
+        IMatrixRows rows = slot is null ? new OriginalRows(site.Content) : new QuantizedRows(slot, WeightMatrix.Of(site));
+        return new MergedWeight(
+            site.Content.ElementType,
+            rows,
+            site.Content.Dims[0],
+            checked((int)site.Content.Dims[1]),
+            [.. terms.Select(t => LowRankTerm.OfLora(t.A, t.B, t.Rank, t.Scaling / site.WeightFactor, site.IsOutByIn))]);
+    }
+}

@@ -1,0 +1,23 @@
+using OrtQLoRA.Graph.IR;
+
+namespace OrtQLoRA.Graph.Linears;
+
+/// <summary>Puts nodes behind a value without changing what the caller sees.</summary>
+internal static class OutputNames
+{
+    /// <summary>
+    /// Makes everything that reads a value read another instead, except the node that computes it. If the value is a graph
+    /// output, the replacement takes over its name too.
+    /// </summary>
+    public static void Redirect(Value value, Value replacement)
+    {
+        string name = value.Name;
+        bool isOutput = value.IsGraphOutput;
+        value.ReplaceAllUsesWith(replacement, except: replacement.Producer);
+        if (isOutput)
+        {
+            value.Name = value.Graph.Names.Reserve(name + "_base");
+            replacement.Name = name;
+        }
+    }
+}
