@@ -14,11 +14,11 @@ internal static class CommandLineApp
     internal const int UserError = 1;
     internal const int InternalError = 2;
 
-    internal static int Run(string[] arguments, TextWriter output, TextWriter error)
+    /// <summary>The tree of commands.</summary>
+    internal static RootCommand CreateRoot(CommandContext context, out Option<bool> verbose)
     {
-        Option<bool> verbose = new("--verbose") { Description = "Show stack traces of errors.", Recursive = true };
-        CommandContext context = new(output, error);
-        RootCommand root = new("Fine-tunes ONNX models on ONNX Runtime.")
+        verbose = new Option<bool>("--verbose") { Description = "Show stack traces of errors.", Recursive = true };
+        return new RootCommand("Fine-tunes ONNX models on ONNX Runtime.")
         {
             verbose,
             InspectCommand.Create(context),
@@ -28,6 +28,11 @@ internal static class CommandLineApp
             QuantizeCommand.Create(context),
             DoctorCommand.Create(context),
         };
+    }
+
+    internal static int Run(string[] arguments, TextWriter output, TextWriter error)
+    {
+        RootCommand root = CreateRoot(new CommandContext(output, error), out Option<bool> verbose);
         ParseResult parsed = root.Parse(arguments);
         bool isVerbose = parsed.GetValue(verbose);
         if (parsed.Errors.Count > 0)
