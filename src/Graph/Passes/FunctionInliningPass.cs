@@ -32,10 +32,9 @@ public sealed class FunctionInliningPass : GraphPass
     {
         private readonly OnnxModel _model;
         private readonly Dictionary<(string Domain, string Name, string Overload), OnnxFunction> _functions = [];
-        private readonly Dictionary<OnnxGraph, int> _bodySizes = [];
+        private readonly Dictionary<OnnxFunction, long> _sizes = [];
         private readonly Stack<OnnxFunction> _open = new();
         private readonly long _opset;
-        private int _copied;
 
         internal Inliner(OnnxModel model)
         {
@@ -43,7 +42,6 @@ public sealed class FunctionInliningPass : GraphPass
             foreach (OnnxFunction function in model.Functions)
             {
                 _functions[(function.Domain, function.Name, function.Overload)] = function;
-                _bodySizes[function.Body] = function.Body.AllNodes().Count();
             }
 
             long[] versions = [model.Opset, .. model.Functions.Select(OpsetOf)];
@@ -53,8 +51,14 @@ public sealed class FunctionInliningPass : GraphPass
         internal void Run()
         {
             Node[] nodes = [.. _model.Graph.AllNodes()];
+            long size = SizeOf(nodes);
+            if (size > MaxNodes)
+            {
+                throw new GraphException($"Inlining the model's functions would make more than {MaxNodes} nodes. Simplify the functions, which call each other many times over.");
+            }
+
             OpsetUpgrader.Upgrade(nodes, _model.Opset, _opset);
-            _model.Opset = _opset;
+            OpsetUpgrader.Declare(_model, _opset);
             foreach (OnnxFunction function in _model.Functions)
             {
                 foreach ((string domain, long version) in function.OpsetImports)
@@ -66,16 +70,46 @@ public sealed class FunctionInliningPass : GraphPass
                 }
             }
 
-            InlineCalls(_model.Graph);
+            InlineCalls(nodes);
         }
 
         private long OpsetOf(OnnxFunction function) => function.OpsetImports.TryGetValue("", out long version) ? version : _model.Opset;
 
-        private void InlineCalls(OnnxGraph graph) => InlineCalls([.. graph.AllNodes()]);
+        // Nodes that remain of these once all calls are inlined; found before anything is copied.
+        private long SizeOf(IEnumerable<Node> nodes)
+        {
+            long size = 0;
+            foreach (Node node in nodes)
+            {
+                // A body without nodes still costs something: what it passes through gets an Identity.
+                size += _functions.TryGetValue((node.Domain, node.OpType, node.Overload), out OnnxFunction? function) ? Math.Max(SizeOf(function), 1) : 1;
+            }
+
+            return Math.Min(size, MaxNodes + 1L);
+        }
+
+        private long SizeOf(OnnxFunction function)
+        {
+            if (_sizes.TryGetValue(function, out long size))
+            {
+                return size;
+            }
+
+            if (_open.Contains(function) || _open.Count == MaxDepth)
+            {
+                string chain = string.Join(" -> ", _open.Reverse().Append(function).TakeLast(8).Select(f => $"{f.Domain}::{f.Name}"));
+                throw new GraphException($"Functions call each other without end: {chain}. ONNX functions may not recur.");
+            }
+
+            _open.Push(function);
+            size = SizeOf(function.Body.AllNodes());
+            _open.Pop();
+            return _sizes[function] = size;
+        }
 
         private void InlineCalls(IReadOnlyList<Node> nodes)
         {
-            foreach (Node node in nodes)
+            foreach (Node node in nodes.Where(n => n.Graph is not null))
             {
                 if (_functions.TryGetValue((node.Domain, node.OpType, node.Overload), out OnnxFunction? function))
                 {
@@ -86,19 +120,6 @@ public sealed class FunctionInliningPass : GraphPass
 
         private void Inline(Node call, OnnxFunction function)
         {
-            if (_open.Contains(function) || _open.Count == MaxDepth)
-            {
-                string chain = string.Join(" -> ", _open.Reverse().Append(function).TakeLast(8).Select(f => $"{f.Domain}::{f.Name}"));
-                throw new GraphException($"Functions call each other without end: {chain}. ONNX functions may not recur.");
-            }
-
-            _copied += _bodySizes[function.Body];
-            if (_copied > MaxNodes)
-            {
-                throw new GraphException($"Inlining the model's functions makes more than {MaxNodes} nodes, at {call.Describe()}. Simplify the functions.");
-            }
-
-            _open.Push(function);
             OnnxGraph graph = call.OwningGraph;
             BodyCopier copier = new(call.Name.Length > 0 ? call.Name + "/" : "", attribute => Resolve(attribute, call, function));
             for (int i = 0; i < function.Body.Inputs.Count; i++)
@@ -116,8 +137,7 @@ public sealed class FunctionInliningPass : GraphPass
 
             NodeReplacement.ReplaceByCopies(call, copies, [.. call.Outputs.Select((output, i) => output.IsUsed ? Made(call, function, copier, i) : null)]);
             OpsetUpgrader.Upgrade(inner, OpsetOf(function), _opset);
-            InlineCalls([.. inner.Where(n => n.Graph is not null)]);
-            _open.Pop();
+            InlineCalls(inner);
         }
 
         private static Value Made(Node call, OnnxFunction function, BodyCopier copier, int output) =>

@@ -17,8 +17,6 @@ public sealed class OpsetUpgradePass : GraphPass
     /// <summary>The version that models are brought to.</summary>
     public const long Target = OpsetUpgrader.Target;
 
-    private const long FirstIrVersionForTarget = 10;
-
     /// <inheritdoc/>
     /// <exception cref="UnsupportedOpException">The model is older than opset 7, or an operator has no equal in opset 21; the message names it.</exception>
     public override bool Run(OnnxModel model)
@@ -27,8 +25,7 @@ public sealed class OpsetUpgradePass : GraphPass
         if (model.Opset < Target)
         {
             OpsetUpgrader.Upgrade([.. model.Graph.AllNodes()], model.Opset, Target);
-            model.Opset = Target;
-            model.IrVersion = Math.Max(model.IrVersion, FirstIrVersionForTarget);
+            OpsetUpgrader.Declare(model, Target);
             changed = true;
         }
 
@@ -37,11 +34,25 @@ public sealed class OpsetUpgradePass : GraphPass
             if (function.OpsetImports.TryGetValue("", out long version) && version < Target)
             {
                 OpsetUpgrader.Upgrade([.. function.Body.AllNodes()], version, Target);
+                MakeConstantNodes(function.Body);
                 function.OpsetImports[""] = Target;
                 changed = true;
             }
         }
 
         return changed;
+    }
+
+    // The body of a function can hold no initializers.
+    private static void MakeConstantNodes(OnnxGraph body)
+    {
+        foreach (Value initializer in body.Initializers.ToArray())
+        {
+            Node node = body.AddNode("Constant", [], before: body.First);
+            node.SetAttribute("value", NodeAttribute.Of(initializer.Initializer!));
+            Value made = node.AddOutput(body.Names.Reserve(initializer.Name), initializer.Type);
+            initializer.ReplaceAllUsesWith(made);
+            body.RemoveInitializer(initializer);
+        }
     }
 }

@@ -11,6 +11,7 @@ internal static class MatrixRules
         registry.Add(MatMulInteger, "MatMulInteger");
         registry.Add(QLinearMatMul, "QLinearMatMul");
         registry.Add(Gemm, "Gemm");
+        registry.AddTo(OperatorDomains.Microsoft, Gemm, "FusedGemm");
         registry.Add(EinsumRule.Infer, "Einsum");
     }
 

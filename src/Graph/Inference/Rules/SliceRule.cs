@@ -63,11 +63,23 @@ internal static class SliceRule
 
         if (step > 0)
         {
-            SymbolicExpression? length = Clamp(end, size) - Clamp(start, size);
-            return CeilDivide(SymbolicExpression.Max(length, SymbolicExpression.Zero), step.Value);
+            return CeilDivide(ForwardLength(size, start, end), step.Value);
         }
 
         return BackwardLength(size, start?.Constant, end?.Constant, step.Value);
+    }
+
+    private static SymbolicExpression? ForwardLength(SymbolicExpression size, SymbolicExpression? start, SymbolicExpression? end)
+    {
+        SymbolicExpression? last = Clamp(end, size);
+        if (start is { Constant: < 0 } && last is not null && last.Equals(size))
+        {
+            return SymbolicExpression.Min(-start, size);
+        }
+
+        // A start beyond the end needs no clamping: the length is then negative, hence 0.
+        SymbolicExpression? first = start?.LowerBound >= 0 ? start : Clamp(start, size);
+        return SymbolicExpression.Max(last - first, SymbolicExpression.Zero);
     }
 
     private static SymbolicExpression? BackwardLength(SymbolicExpression size, long? start, long? end, long step)

@@ -9,6 +9,7 @@ internal static class OpsetUpgrader
     internal const long Target = 21;
 
     private const long Oldest = 7;
+    private const long FirstIrVersionForTarget = 10;
 
     private static readonly ILookup<string, UpgradeRule> Rules = UpgradeTable.Rules.OrderBy(r => r.Version).ToLookup(r => r.OpType, StringComparer.Ordinal);
 
@@ -44,6 +45,16 @@ internal static class OpsetUpgrader
             }
 
             Upgrade(node, from, builder);
+        }
+    }
+
+    /// <summary>Writes a version into a model's header, with a file format that allows it.</summary>
+    internal static void Declare(OnnxModel model, long opset)
+    {
+        model.Opset = opset;
+        if (opset >= Target)
+        {
+            model.IrVersion = Math.Max(model.IrVersion, FirstIrVersionForTarget);
         }
     }
 

@@ -8,8 +8,8 @@ internal static class UpgradeTable
 {
     internal static IReadOnlyList<UpgradeRule> Rules { get; } =
     [
-        new("Scan", 9, c => throw c.Refuse("Scan of opset 8 has a batch axis of its own")),
         new("BatchNormalization", 9, NormalizationUpgrades.DropSpatial),
+        new("Scan", 9, c => throw c.Refuse("Scan of opset 8 has a batch axis of its own")),
         new("Upsample", 9, ResizeUpgrades.ScalesToInput),
 
         new("Dropout", 10, DropoutUpgrades.MaskToBool),

@@ -1,0 +1,70 @@
+namespace OrtQLoRA.Graph.Tests.Inference;
+
+/// <content>Convolutions, pooling, normalizations, recurrent layers, losses and attention.</content>
+internal static partial class InferenceRuleData
+{
+    private static IEnumerable<Case> Windows =>
+    [
+        new("Conv", "float[batch, 4, 9, 8]; float[6, 2, 3, 3]; float[6]", "group=2; pads=[1, 1, 1, 1]; strides=[2, 1]", "float[batch, 6, 5, 8]"),
+        new("Conv", "float[batch, 3, n, m]; float[6, 3, 2, 2]", "strides=[2, 2]", "float[batch, 6, floor(n/2), floor(m/2)]"),
+        new("Conv", "float[batch, 3, sequence]; float[6, 3, 3]", "dilations=[2]; pads=[2, 2]", "float[batch, 6, sequence]"),
+        new("Conv", "float[batch, 3, sequence]; float[6, 3, 3]", "auto_pad=SAME_UPPER; strides=[2]", "float[batch, 6, floor((sequence + 1)/2)]"),
+        new("Conv", "float[batch, 3, sequence]; float[6, 3, 3]", "auto_pad=VALID", "float[batch, 6, sequence - 2]"),
+        new("ConvInteger", "uint8[batch, 3, 5, 5]; uint8[6, 3, 3, 3]", "", "int32[batch, 6, 3, 3]"),
+        new("QLinearConv", "uint8[batch, 3, 5, 5]; float(1); uint8(0); uint8[6, 3, 3, 3]; float(1); uint8(0); float(1); uint8(0)", "", "uint8[batch, 6, 3, 3]"),
+        new("ConvTranspose", "float[batch, 4, n, 5]; float[4, 3, 3, 3]", "strides=[2, 2]; output_padding=[1, 0]; group=2", "float[batch, 6, 2*n + 2, 11]"),
+        new("ConvTranspose", "float[batch, 4, n]; float[4, 3, 3]", "strides=[2]; auto_pad=SAME_UPPER", "float[batch, 3, 2*n]"),
+        new("ConvTranspose", "float[batch, 4, 5]; float[4, 3, 3]", "strides=[2]; output_shape=[10]", "float[batch, 3, 10]"),
+        new("MaxPool", "float[batch, 3, 7, n]", "kernel_shape=[2, 2]; strides=[2, 2]", "float[batch, 3, 3, floor(n/2)]; int64[batch, 3, 3, floor(n/2)]"),
+        new("MaxPool", "float[batch, 3, 7, 8]", "kernel_shape=[2, 3]; strides=[2, 2]; ceil_mode=1", "float[batch, 3, 4, 4]"),
+        new("AveragePool", "float[batch, 3, 7, 8]", "kernel_shape=[3, 3]; pads=[1, 1, 1, 1]; ceil_mode=1; strides=[2, 2]", "float[batch, 3, 4, 5]"),
+        new("LpPool", "float[batch, 3, 7, 8]", "kernel_shape=[3, 3]", "float[batch, 3, 5, 6]"),
+        .. new[] { "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool" }.Select(op => new Case(op, "float[batch, 3, n, 8]", "", "float[batch, 3, 1, 1]")),
+        new("com.microsoft::FusedConv", "float[batch, 4, 9, 8]; float[6, 4, 3, 3]", "activation=Relu", "float[batch, 6, 7, 6]"),
+        new("Resize", "float[batch, 3, n, 5]; _; float{1, 1, 2, 1.5}", "mode=nearest", "float[batch, 3, 2*n, 7]"),
+        new("Resize", "float[batch, 3, n, 5]; _; _; int64{9, 10}", "axes=[2, 3]", "float[batch, 3, 9, 10]"),
+        new("Resize", "float[batch, 3, n, 5]; float{1, 1, 2, 2}", "", "float[batch, 3, 2*n, 10]", 10),
+        new("Upsample", "float[batch, 3, n, 5]; float{1, 1, 2, 2}", "", "float[batch, 3, 2*n, 10]", 9),
+        new("Upsample", "float[batch, 3, n, 5]", "scales=[1.0, 1.0, 2.0, 2.0]", "float[batch, 3, 2*n, 10]", 7),
+    ];
+
+    private static IEnumerable<Case> Layers =>
+    [
+        new("InstanceNormalization", "float[batch, 3, n]; float[3]; float[3]", "", "float[batch, 3, n]"),
+        new("GroupNormalization", "float[batch, 4, n]; float[4]; float[4]", "num_groups=2", "float[batch, 4, n]"),
+        new("MeanVarianceNormalization", "float[batch, 3, 4, 5]", "", "float[batch, 3, 4, 5]"),
+        new("LRN", "float[batch, 3, 4, 5]", "size=3", "float[batch, 3, 4, 5]"),
+        new("LayerNormalization", "float[batch, sequence, 3]; float[3]; float[3]", "", "float[batch, sequence, 3]; float[batch, sequence, 1]; float[batch, sequence, 1]"),
+        new("LayerNormalization", "float[batch, 4, 3]; float[4, 3]", "axis=1", "float[batch, 4, 3]; float[batch, 1, 1]; float[batch, 1, 1]"),
+        new("SimplifiedLayerNormalization", "float[batch, sequence, 3]; float[3]", "axis=-1", "float[batch, sequence, 3]; float[batch, sequence, 1]"),
+        new("com.microsoft::SimplifiedLayerNormalization", "float[batch, sequence, 3]; float[3]", "axis=-1", "float[batch, sequence, 3]", Runs: false),
+        new("RMSNormalization", "float[batch, sequence, 3]; float[3]", "", "float[batch, sequence, 3]", 23),
+        new("BatchNormalization", "float[batch, 3, n]; float[3]; float[3]; float[3]; float[3]", "", "float[batch, 3, n]"),
+        new("BatchNormalization", "float[batch, 3, n]; float[3]; float[3]; float[3]; float[3]", "training_mode=1", "float[batch, 3, n]; float[3]; float[3]"),
+        new("LSTM", "float[sequence, batch, 3]; float[2, 16, 3]; float[2, 16, 4]", "hidden_size=4; direction=bidirectional", "float[sequence, 2, batch, 4]; float[2, batch, 4]; float[2, batch, 4]"),
+        new("GRU", "float[sequence, batch, 3]; float[1, 12, 3]; float[1, 12, 4]", "hidden_size=4", "float[sequence, 1, batch, 4]; float[1, batch, 4]"),
+        new("RNN", "float[sequence, batch, 3]; float[1, 4, 3]; float[1, 4, 4]", "hidden_size=4", "float[sequence, 1, batch, 4]; float[1, batch, 4]"),
+        new("RNN", "float[batch, sequence, 3]; float[1, 4, 3]; float[1, 4, 4]", "hidden_size=4; layout=1", "float[batch, sequence, 1, 4]; float[batch, 1, 4]", Runs: false),
+        new("SoftmaxCrossEntropyLoss", "float[batch, 7, n]; int64[batch, n]", "", "float[]; float[batch, 7, n]"),
+        new("SoftmaxCrossEntropyLoss", "float[batch, 7, n]; int64[batch, n]", "reduction=none", "float[batch, n]"),
+        new("NegativeLogLikelihoodLoss", "float[batch, 7, n]; int64[batch, n]", "reduction=sum", "float[]"),
+        new("Attention", "float[batch, 4, sequence, 8]; float[batch, 2, m, 8]; float[batch, 2, m, 6]", "", "float[batch, 4, sequence, 6]", 23, Runs: false),
+        new("Attention", "float[batch, sequence, 32]; float[batch, sequence, 16]; float[batch, sequence, 16]; _; float[batch, 2, past, 8]; float[batch, 2, past, 8]", "q_num_heads=4; kv_num_heads=2", "float[batch, sequence, 32]; float[batch, 2, past + sequence, 8]; float[batch, 2, past + sequence, 8]; float[batch, 4, sequence, past + sequence]", 23),
+        new("RotaryEmbedding", "float[batch, 4, sequence, 8]; float[batch, sequence, 4]; float[batch, sequence, 4]", "", "float[batch, 4, sequence, 8]", 23),
+        new("com.microsoft::RotaryEmbedding", "float[batch, 4, sequence, 8]; int64[batch, sequence]; float[16, 4]; float[16, 4]", "", "float[batch, 4, sequence, 8]"),
+        new("com.microsoft::GemmaRotaryEmbedding", "float[batch, 4, sequence, 8]", "", "float[batch, 4, sequence, 8]", Runs: false),
+        new("com.microsoft::Attention", "float[batch, sequence, 16]; float[16, 48]; float[48]", "num_heads=2", "float[batch, sequence, 16]; float[2, batch, 2, sequence, 8]"),
+        new("com.microsoft::Attention", "float[batch, sequence, 16]; float[16, 48]; float[48]; _; float[2, batch, 2, past, 8]", "num_heads=2; unidirectional=1", "float[batch, sequence, 16]; float[2, batch, 2, past + sequence, 8]"),
+        new("com.microsoft::Attention", "float[batch, sequence, 16]; float[16, 40]; float[40]", "num_heads=2; qkv_hidden_sizes=[16, 16, 8]", "float[batch, sequence, 8]"),
+        new("com.microsoft::MultiHeadAttention", "float[batch, sequence, 16]; float[batch, m, 16]; float[batch, m, 16]", "num_heads=2", "float[batch, sequence, 16]; float[batch, 2, m, 8]; float[batch, 2, m, 8]"),
+        new("com.microsoft::MultiHeadAttention", "float[batch, sequence, 16]; float[batch, 2, m, 8]; float[batch, 2, m, 8]", "num_heads=2", "float[batch, sequence, 16]"),
+        new("com.microsoft::GroupQueryAttention", "float[batch, 1, 64]; float[batch, 1, 32]; float[batch, 1, 32]; float[batch, 2, past, 16]; float[batch, 2, past, 16]; int32{0, 0}; int32(1)", "num_heads=4; kv_num_heads=2", "float[batch, 1, 64]; float[batch, 2, max(1, past), 16]; float[batch, 2, max(1, past), 16]"),
+        new("com.microsoft::GroupQueryAttention", "float[batch, 1, 128]; _; _; float[batch, 2, past, 16]; float[batch, 2, past, 16]; int32{0, 0}; int32[]", "num_heads=4; kv_num_heads=2", "float[batch, 1, 64]; float[batch, 2, y1#2, 16]; float[batch, 2, y2#2, 16]", Runs: false),
+        .. new[] { "Gelu", "FastGelu", "QuickGelu" }.Select(op => new Case($"com.microsoft::{op}", "float[batch, 3]", "", "float[batch, 3]")),
+        new("com.microsoft::BiasGelu", "float[batch, 3]; float[3]", "", "float[batch, 3]"),
+        new("com.microsoft::SkipLayerNormalization", "float[batch, n, 4]; float[batch, n, 4]; float[4]; float[4]", "", "float[batch, n, 4]; float[batch, n, 1]; float[batch, n, 1]; float[batch, n, 4]", Runs: false),
+        new("com.microsoft::SkipSimplifiedLayerNormalization", "float[batch, n, 4]; float[batch, n, 4]; float[4]", "", "float[batch, n, 4]"),
+        new("com.microsoft::EmbedLayerNormalization", "int32[batch, sequence]; int32[batch, sequence]; float[9, 4]; float[9, 4]; float[2, 4]; float[4]; float[4]", "", "float[batch, sequence, 4]; int32[batch]; float[batch, sequence, 4]"),
+        new("com.microsoft::GatherBlockQuantized", "uint8[9, 16]; int64[batch, n]; float[9, 1]", "quantize_axis=1; gather_axis=0; bits=4; block_size=32", "float[batch, n, 32]"),
+    ];
+}

@@ -1,0 +1,112 @@
+namespace OrtQLoRA.Graph.Tests.Inference;
+
+/// <content>Operators that reshape, pick and create.</content>
+internal static partial class InferenceRuleData
+{
+    private static IEnumerable<Case> Reshapes =>
+    [
+        new("Reshape", "float[batch, sequence, 12]; int64{0, 0, 4, 3}", "", "float[batch, sequence, 4, 3]"),
+        new("Reshape", "float[batch, sequence, 12]; int64{0, -1, 6}", "", "float[batch, 2*sequence, 6]"),
+        new("Reshape", "float[batch, sequence, 12]; int64{-1, 12}", "", "float[batch*sequence, 12]"),
+        new("Reshape", "float[batch, 3]; int64{-1}", "", "float[3*batch]"),
+        new("Reshape", "float[1]; int64{}", "", "float[]"),
+        new("Reshape", "float[n, m]; int64{-1, 8}", "", "float[floor((m*n)/8), 8]"),
+        new("Reshape", "float[0, 3]; int64{3, 0}", "allowzero=1", "float[3, 0]"),
+        new("Reshape", "float[batch, 3]; int64[3]", "", "float[y0#0, y0#1, y0#2]", Runs: false),
+        new("Reshape", "float[batch, 3]; int64[n]", "", "float[...]", Runs: false),
+        new("Flatten", "float[batch, sequence, 3]", "", "float[batch, 3*sequence]"),
+        new("Flatten", "float[batch, sequence, 3]", "axis=0", "float[1, 3*batch*sequence]"),
+        new("Flatten", "float[batch, sequence, 3]", "axis=3", "float[3*batch*sequence, 1]"),
+        new("Flatten", "float[batch, sequence, 3]", "axis=-1", "float[batch*sequence, 3]"),
+        new("Squeeze", "float[batch, 1, 3, 1]; int64{1, -1}", "", "float[batch, 3]"),
+        new("Squeeze", "float[2, 1, 3, 1]", "", "float[2, 3]"),
+        new("Squeeze", "float[batch, 1, 3]", "axes=[1]", "float[batch, 3]", 11),
+        new("Squeeze", "float[batch, 1, 3]", "", "float[...]", Runs: false),
+        new("Unsqueeze", "float[batch, 3]; int64{0, -1}", "", "float[1, batch, 3, 1]"),
+        new("Unsqueeze", "float[batch, 3]", "axes=[1]", "float[batch, 1, 3]", 11),
+    ];
+
+    private static IEnumerable<Case> Layouts =>
+    [
+        new("Transpose", "float[batch, n, 3]", "", "float[3, n, batch]"),
+        new("Transpose", "float[batch, n, 3]", "perm=[0, 2, 1]", "float[batch, 3, n]"),
+        new("Concat", "float[batch, past, 3]; float[batch, sequence, 3]", "axis=1", "float[batch, past + sequence, 3]"),
+        new("Concat", "float[batch, n]; float[2, n]", "axis=-1", "float[2, 2*n]"),
+        new("Concat", "float[batch, n]; float[...]", "axis=1", "float[batch, y0#1]", Runs: false),
+        new("Split", "float[batch, 8]; int64{2, 6}", "axis=1", "float[batch, 2]; float[batch, 6]"),
+        new("Split", "float[batch, 8]", "axis=1; num_outputs=3", "float[batch, 3]; float[batch, 3]; float[batch, 2]"),
+        new("Split", "float[batch, 8]", "axis=-1", "float[batch, 4]; float[batch, 4]", 13),
+        new("Split", "float[batch, 8]", "axis=1; split=[3, 5]", "float[batch, 3]; float[batch, 5]", 11),
+        new("Split", "float[m, 2]", "num_outputs=2", "float[floor((m + 1)/2), 2]; float[-floor((m + 1)/2) + m, 2]"),
+        new("Expand", "float[batch, 1, 3]; int64{2, 4, 1}", "", "float[2, 4, 3]"),
+        new("Expand", "float[n, 1]; int64{3, 1, 5}", "", "float[3, n, 5]"),
+        new("Expand", "float[n, 3]; int64[2]", "", "float[y0#0, 3]", Runs: false),
+        new("Tile", "float[batch, 3]; int64{2, 4}", "", "float[2*batch, 12]"),
+        new("Tile", "float[batch, 3]; int64[2]", "", "float[y0#0, y0#1]", Runs: false),
+        new("Pad", "float[batch, n]; int64{0, 1, 0, 2}", "", "float[batch, n + 3]"),
+        new("Pad", "float[batch, n]; int64{1, 2}; _; int64{-1}", "", "float[batch, n + 3]"),
+        new("Pad", "float[batch, 3]", "pads=[0, 1, 0, -2]", "float[batch, 2]", 10),
+        new("DepthToSpace", "float[batch, 12, n, 3]", "blocksize=2", "float[batch, 3, 2*n, 6]"),
+        new("SpaceToDepth", "float[batch, 3, 4, 6]", "blocksize=2", "float[batch, 12, 2, 3]"),
+    ];
+
+    private static IEnumerable<Case> Indexing =>
+    [
+        new("Gather", "float[9, 3]; int64[batch, sequence]", "", "float[batch, sequence, 3]"),
+        new("Gather", "float[batch, sequence, 3]; int64(0)", "axis=1", "float[batch, 3]"),
+        new("GatherElements", "float[batch, 9]; int64[batch, n]", "axis=1", "float[batch, n]"),
+        new("GatherND", "float[batch, 9, 3]; int64[n, 2]", "", "float[n, 3]"),
+        new("GatherND", "float[batch, 9, 3]; int64[batch, n, 1]", "batch_dims=1", "float[batch, n, 3]"),
+        new("Scatter", "float[batch, 3]; int64[batch, 3]; float[batch, 3]", "axis=1", "float[batch, 3]", 10),
+        new("ScatterElements", "float[batch, 3]; int64[batch, 1]; float[batch, 1]", "axis=1", "float[batch, 3]"),
+        new("ScatterND", "float[batch, 3]; int64[1, 1]; float[1, 3]", "", "float[batch, 3]"),
+        new("TensorScatter", "float[batch, n, 3]; float[batch, 1, 3]", "", "float[batch, n, 3]", 24, Runs: false),
+        new("Slice", "float[batch, 10]; int64{1}; int64{9223372036854775807}; int64{1}", "", "float[batch, 9]"),
+        new("Slice", "float[batch, sequence]; int64{1}; int64{9223372036854775807}; int64{1}", "", "float[batch, max(0, sequence - 1)]"),
+        new("Slice", "float[batch, sequence]; int64{0}; int64{-1}; int64{1}", "", "float[batch, max(0, sequence - 1)]"),
+        new("Slice", "float[batch, sequence]; int64{-1}; int64{9223372036854775807}; int64{-1}", "", "float[batch, min(1, sequence)]"),
+        new("Slice", "float[batch, 10]; int64{0}; int64{100}; int64{1}; int64{3}", "", "float[batch, 4]"),
+        new("Slice", "float[batch, 10]; int64{8}; int64{-9}; int64{-1}; int64{-2}", "", "float[batch, 4]"),
+        new("Slice", "float[batch, sequence]; int64{-1}; int64{-9223372036854775807}; int64{1}; int64{-1}", "", "float[batch, sequence]"),
+        new("Slice", "float[512, 3]; int64{0}; int64{4}", "", "float[4, 3]"),
+        new("Slice", "float[batch, 10]", "starts=[0, 2]; ends=[1, 5]", "float[min(1, batch), 3]", 9),
+        new("Slice", "float[batch, 10]; int64[1]; int64[1]; int64{1}", "", "float[batch, y0#1]"),
+        new("Slice", "float[batch, 10]; int64[1]; int64[1]; int64[1]", "", "float[y0#0, y0#1]"),
+        new("TopK", "float[batch, 9]; int64{2}", "", "float[batch, 2]; int64[batch, 2]"),
+        new("TopK", "float[batch, 9]", "k=3; axis=1", "float[batch, 3]; int64[batch, 3]", 9),
+        new("OneHot", "int64[batch, n]; int64(7); float{0, 1}", "", "float[batch, n, 7]"),
+        new("OneHot", "int64[batch, n]; int64(7); float{0, 1}", "axis=0", "float[7, batch, n]"),
+        new("NonZero", "float[batch, n, 3]", "", "int64[3, y0#1]"),
+        new("Compress", "float[batch, 3]; bool{true, false, true}", "axis=1", "float[batch, y0#1]"),
+        new("Compress", "float[batch, 3]; bool{true, false, true}", "", "float[y0#0]"),
+        new("Unique", "float[n]", "", "float[y0#0]; int64[y1#0]; int64[y2#0]; int64[y3#0]"),
+    ];
+
+    private static IEnumerable<Case> Creations =>
+    [
+        new("Shape", "float[batch, n, 3]", "", "int64[3]"),
+        new("Shape", "float[batch, n, 3]", "start=1; end=-1", "int64[1]"),
+        new("Shape", "float[batch, n, 3]", "start=2; end=1", "int64[0]"),
+        new("Size", "float[batch, 3]", "", "int64[]"),
+        new("Range", "int64(1); int64(8); int64(3)", "", "int64[3]"),
+        new("Range", "int64(8); int64(1); int64(-3)", "", "int64[3]"),
+        new("Range", "int64(3); int64(3); int64(1)", "", "int64[0]"),
+        new("Range", "int64[]; int64(3); int64(1)", "", "int64[y0#0]"),
+        new("ConstantOfShape", "int64{2, 3}", "value=int32{7}", "int32[2, 3]"),
+        new("ConstantOfShape", "int64{}", "", "float[]"),
+        new("ConstantOfShape", "int64[2]", "", "float[y0#0, y0#1]"),
+        new("Constant", "", "value=int64{1, 2}", "int64[2]"),
+        new("Constant", "", "value_int=3", "int64[]"),
+        new("Constant", "", "value_ints=[3, 4]", "int64[2]"),
+        new("Constant", "", "value_float=0.5", "float[]"),
+        new("Constant", "", "value_floats=[0.5, 1.5]", "float[2]"),
+        new("Constant", "", "value_string=text", "string[]"),
+        new("EyeLike", "float[n, 3]", "dtype=double", "double[n, 3]"),
+        new("RandomNormal", "", "shape=[2, 3]", "float[2, 3]"),
+        new("RandomUniform", "", "shape=[2, 3]; dtype=double", "double[2, 3]"),
+        new("RandomNormalLike", "float[n, 3]", "", "float[n, 3]"),
+        new("RandomUniformLike", "float[n, 3]", "dtype=double", "double[n, 3]"),
+        new("Bernoulli", "float[n, 3]", "dtype=bool", "bool[n, 3]"),
+        new("Multinomial", "float[batch, 3]", "sample_size=5", "int32[batch, 5]"),
+    ];
+}
