@@ -62,7 +62,7 @@ internal static partial class GradientCheckTable
 
     private static IEnumerable<GradientRow> Activations()
     {
-        foreach (string op in new[] { "Sigmoid", "Relu", "LeakyRelu", "ThresholdedRelu", "Elu", "Selu", "Celu", "HardSigmoid", "HardSwish", "Gelu", "Softplus", "Softsign", "Mish" })
+        foreach (string op in new[] { "Sigmoid", "Relu", "LeakyRelu", "ThresholdedRelu", "Elu", "Selu", "Celu", "HardSigmoid", "HardSwish", "Softplus", "Softsign", "Mish" })
         {
             yield return new(op, "default", [op == "ThresholdedRelu" ? Floats([4], 0.4, 1.7, -2, 3) : OffZero(3, 5)]);
             yield return new(op, "empty", [OffZero(0, 5)]);
@@ -75,7 +75,9 @@ internal static partial class GradientCheckTable
         yield return new("HardSigmoid", "alpha and beta", [Floats([5], -4, -1, 0.2, 1.5, 5)], ("alpha", 1f / 6), ("beta", 0.5f));
         yield return new("HardSwish", "all pieces", [Floats([5], -4, -1, 0.2, 1.5, 5)]);
         yield return new("ThresholdedRelu", "alpha", [Floats([4], 0.4, 1.7, -2, 3)], ("alpha", 0.2f));
-        yield return new("Gelu", "tanh", [Normal(3, 5)], ("approximate", "tanh"));
+        yield return new("Gelu", "erf", [Normal(3, 5)]) { OtherOpsets = [24] };
+        yield return new("Gelu", "tanh", [Normal(3, 5)], ("approximate", "tanh")) { OtherOpsets = [24] };
+        yield return new("Gelu", "empty", [Normal(0, 5)]) { OtherOpsets = [24] };
         yield return new("Swish", "opset 24", [Normal(3, 5)]) { Opset = 24 };
         yield return new("Swish", "alpha", [Normal(3, 5)], ("alpha", 1.7f)) { Opset = 24 };
         yield return new("PRelu", "slope per channel", [OffZero(2, 3, 4), Normal(3, 1)]);

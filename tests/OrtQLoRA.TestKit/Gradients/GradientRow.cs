@@ -13,8 +13,14 @@ public sealed record GradientRow(
     /// <summary>Domain of the operator.</summary>
     public string Domain { get; init; } = "";
 
-    /// <summary>Version of ONNX's own operators.</summary>
+    /// <summary>Version of ONNX's own operators for which the row is written.</summary>
     public long Opset { get; init; } = 21;
+
+    /// <summary>
+    /// Further versions at which the row runs on ONNX Runtime: the first and last for which gradients are emitted. Rows
+    /// that show one version of an operator have none.
+    /// </summary>
+    public IReadOnlyList<long> OtherOpsets { get; init; } = [18, 24];
 
     /// <summary>Number of outputs.</summary>
     public int Outputs { get; init; } = 1;
