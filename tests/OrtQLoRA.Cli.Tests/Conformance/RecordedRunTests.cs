@@ -1,0 +1,92 @@
+using System.Text.Json;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Safetensors;
+using OrtQLoRA.TestKit;
+
+namespace OrtQLoRA.Cli.Tests.Conformance;
+
+/// <summary>
+/// Trains through the command line as libtorch and PEFT trained, from the same start on the same batches, and
+/// compares every step's loss and gradient norm and the final adapter with what they recorded.
+/// </summary>
+[TestClass]
+public sealed class RecordedRunTests
+{
+    public static IEnumerable<object[]> Golden => RecordedRun.GoldenNames.Select(n => new object[] { n });
+
+    /// <summary>The plain LoRA, full and bias-only runs; other adapter methods have their own tests.</summary>
+    public static IEnumerable<object[]> Peft => new[]
+    {
+        "llama/lora_default", "llama/lora_all_linear_nonzero", "llama/rslora", "llama/lora_gaussian_init",
+        "llama/lora_patterns", "llama/lora_patterns_regex", "llama/lora_wd_betas_eps", "llama/lora_embed_tokens",
+        "llama/lora_embed_tokens_default_init", "llama/lora_modules_to_save_lm_head",
+        "llama/lora_modules_to_save_norm_embed", "llama/lora_bias_in_B_no_base_bias",
+        "llama/loop_accum3_clip_cosine", "llama/loop_accum3_tokens", "llama/loop_resume", "llama/full_finetune",
+        "llama/eetq_lora_default", "llama/eetq_lora_all_linear_nonzero",
+        "gpt2/lora_default", "gpt2/lora_bias_all", "gpt2/lora_bias_in_B", "gpt2/lora_bias_lora_only", "gpt2/bitfit",
+        "bert/lora_seq_cls", "bert/lora_seq_cls_all_linear_bias_all", "bert/bitfit",
+    }.Select(n => new object[] { n });
+
+    [TestMethod]
+    [DynamicData(nameof(Golden))]
+    public void Train_FromLibtorchStart_FollowsLibtorch(string name) => Follow(RecordedRun.Golden(name));
+
+    [TestMethod]
+    [DynamicData(nameof(Peft))]
+    public void Train_FromPeftStart_FollowsPeft(string name) => Follow(RecordedRun.Peft(name));
+
+    private static void Follow(RecordedRun run)
+    {
+        using TemporaryFolder folder = new();
+        string output = Train(run, folder);
+        double[] losses = Metrics(output, "loss");
+        double[] norms = Metrics(output, "grad_norm");
+        Assert.AreEqual(run.Losses.Count, losses.Length, "one metrics line a step");
+        for (int step = 0; step < losses.Length; step++)
+        {
+            Assert.AreEqual(run.Losses[step], losses[step], run.LossTolerance * Math.Abs(run.Losses[step]), $"loss of step {step + 1}");
+            Assert.AreEqual(run.GradientNorms[step], norms[step], 1e-3 * run.GradientNorms[step], $"gradient norm of step {step + 1}");
+        }
+
+        CompareAdapters(run, Path.Combine(output, "adapter", "adapter_model.safetensors"));
+    }
+
+    private static string Train(RecordedRun run, TemporaryFolder folder)
+    {
+        string data = folder.Write("train.jsonl", string.Join('\n', run.DataLines) + "\n");
+        string output = folder.Path("run");
+        List<string> arguments = ["train", "--model", run.Model, "--data", data, "--out", output, "--no-shuffle", "--seed", "1", .. run.Flags];
+        if (run.Start is not null)
+        {
+            arguments.AddRange(["--init-adapter", run.Start]);
+        }
+
+        CommandLine.Succeed([.. arguments]);
+        return output;
+    }
+
+    private static double[] Metrics(string output, string key) =>
+    [
+        .. File.ReadLines(Path.Combine(output, "metrics.jsonl")).Select(line =>
+        {
+            using JsonDocument json = JsonDocument.Parse(line);
+            return json.RootElement.GetProperty(key).GetDouble();
+        }),
+    ];
+
+    private static void CompareAdapters(RecordedRun run, string actualFile)
+    {
+        using SafetensorsFile expected = SafetensorsFile.Open(run.FinalAdapter);
+        using SafetensorsFile actual = SafetensorsFile.Open(actualFile);
+        string[] missing = [.. expected.Tensors.Keys.Except(actual.Tensors.Keys)];
+        string[] extra = [.. actual.Tensors.Keys.Except(expected.Tensors.Keys)];
+        Assert.AreEqual("", string.Join(", ", missing), "tensors that the adapter lacks");
+        Assert.AreEqual("", string.Join(", ", extra), "tensors that the adapter has too many");
+        foreach ((string key, ITensor tensor) in expected.Tensors)
+        {
+            CollectionAssert.AreEqual(tensor.Dims.ToArray(), actual.Tensors[key].Dims.ToArray(), key);
+            (float[] e, float[] a) = NoiseGradients.LeaveOut(key, tensor.ToFloats(), actual.Tensors[key].ToFloats());
+            TensorAssert.AreClose<float>(e, a, run.FinalTolerance, key);
+        }
+    }
+}
