@@ -7,7 +7,7 @@ namespace OrtQLoRA.Graph.Training;
 /// initializers of the same names with the same <see cref="ITensor"/> objects, so that an engine can share them.
 /// </summary>
 /// <remarks>
-/// Training model, inputs: <see cref="UserInputs"/>, <see cref="ArtifactNames.LossWeight"/>, every parameter, every
+/// Inputs and outputs are found by name. Training model, inputs: <see cref="UserInputs"/>, <see cref="ArtifactNames.LossWeight"/>, every parameter, every
 /// accumulation buffer; outputs: <see cref="ArtifactNames.Loss"/>, every accumulation output.
 /// Eval model, inputs: user inputs, every parameter; outputs: the loss, then the original model's outputs.
 /// Optimizer model, inputs: learning rate, step, and for each group its parameters, gradients and states as one flat

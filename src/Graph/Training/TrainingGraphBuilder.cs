@@ -1,0 +1,144 @@
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Gradients;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Losses;
+using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Graph.Passes;
+using OrtQLoRA.Graph.Quantization;
+using OrtQLoRA.Graph.Rewriting;
+using OrtQLoRA.Graph.Rewriting.Rules;
+
+namespace OrtQLoRA.Graph.Training;
+
+/// <summary>
+/// Makes training artifacts from a model: normalise, simplify, quantize, insert the adapter, attach the loss, derive the
+/// gradient, accumulate. The training and the eval model come from clones of one quantized model, so that they hold the
+/// same frozen weights.
+/// </summary>
+public static class TrainingGraphBuilder
+{
+    /// <summary>Builds the artifacts.</summary>
+    /// <param name="model">The model; not changed. It must outlive the result, which reads its mapped weights.</param>
+    /// <param name="options">What the graph is made of.</param>
+    /// <exception cref="ConfigurationException">The options do not fit the model.</exception>
+    /// <exception cref="UnsupportedOpException">An operator between the loss and a trained tensor has no gradient rule.</exception>
+    /// <exception cref="ModelFormatException">A weight cannot be quantized.</exception>
+    public static TrainingGraph Build(OnnxModel model, TrainingGraphOptions options)
+    {
+        OnnxModel training = ModelCloner.Clone(model);
+        NormalisationPipeline.ForTraining(MayBeTrained).Run(training);
+        new RewritePass(new PowStrengthReduction()).Run(training);
+        new DeadNodeEliminationPass().Run(training);
+        QuantizationReport quantization = Quantize(training, options);
+
+        OnnxModel eval = ModelCloner.Clone(training);
+        string[] modelInputs = [.. training.Graph.RequiredInputs.Select(i => i.Name)];
+        InsertAdapter(eval, options, isTraining: false);
+        InsertedAdapter adapter = InsertAdapter(training, options, isTraining: true);
+        AttachLoss(eval, options);
+        LossAttachment loss = AttachLoss(training, options);
+        Differentiate(training, loss, adapter.Parameters);
+        Finish(training);
+        Finish(eval);
+        return new TrainingGraph
+        {
+            Adapter = adapter,
+            Quantization = quantization,
+            Artifacts = new TrainingArtifacts
+            {
+                TrainingModel = training,
+                EvalModel = eval,
+                OptimizerModel = OptimizerModelBuilder.Build(options.Optimizer, adapter.Parameters, options.Groups, options.MaxGradNorm),
+                Parameters = adapter.Parameters,
+                Groups = options.Groups,
+                OptimizerStates = options.Optimizer.StateNames,
+                UserInputs = [.. modelInputs, loss.Target.Name],
+            },
+        };
+    }
+
+    /// <summary>
+    /// Whether constant folding must leave an initializer alone: any floating-point tensor that could be a weight, so that
+    /// it keeps its name, by which adapters and exports find it.
+    /// </summary>
+    private static bool MayBeTrained(Value value) =>
+        value.Initializer is { } content && content.ElementType.IsFloatingPoint() && content.ElementCount() > 1;
+
+    private static QuantizationReport Quantize(OnnxModel model, TrainingGraphOptions options)
+    {
+        if (options.WeightFormat is null)
+        {
+            return new QuantizationReport("", []);
+        }
+
+        WeightQuantizationPass pass = new(options.WeightFormat, options.QuantizedModules);
+        pass.Run(model);
+        return pass.Report;
+    }
+
+    private static InsertedAdapter InsertAdapter(OnnxModel model, TrainingGraphOptions options, bool isTraining)
+    {
+        AdapterInsertionPass pass = new(options.Method, options.Adapter)
+        {
+            IsTraining = isTraining,
+            Seed = options.Seed,
+            InitialWeights = options.InitialWeights,
+        };
+        pass.Run(model);
+        if (pass.Inserted.Parameters.Count == 0)
+        {
+            throw new ConfigurationException($"Method '{options.Method.Name}' trains nothing in this model. Choose other target modules or another method.");
+        }
+
+        return pass.Inserted;
+    }
+
+    /// <summary>Appends the loss and makes it the first output.</summary>
+    private static LossAttachment AttachLoss(OnnxModel model, TrainingGraphOptions options)
+    {
+        Value output = model.Graph.Outputs.FirstOrDefault(o => o.Name == options.LossOutput)
+            ?? throw new ConfigurationException($"The model has no output '{options.LossOutput}'; it has {string.Join(", ", model.Graph.Outputs.Select(o => o.Name))}.");
+        LossAttachment loss = options.Loss.Attach(model, output);
+        Value[] others = [.. model.Graph.Outputs];
+        SetOutputs(model.Graph, [loss.Loss, .. others]);
+        return loss;
+    }
+
+    /// <summary>Appends backward pass and gradient accumulation; the model's own outputs go.</summary>
+    private static void Differentiate(OnnxModel model, LossAttachment loss, IReadOnlyList<TrainableParameter> parameters)
+    {
+        OnnxGraph graph = model.Graph;
+        SetOutputs(graph, [loss.Loss]);
+        Value weight = graph.AddInput(ArtifactNames.LossWeight, DataType.Float, Shape.Scalar);
+        Value[] inputs = [.. parameters.Select(p => graph.GetValue(p.Name))];
+        IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, weight, inputs);
+        GraphBuilder builder = new(graph, model.Opset) { Scope = "accumulate/" };
+        foreach (Value input in inputs)
+        {
+            Value buffer = graph.AddInput(ArtifactNames.AccumulationBuffer(input.Name), input.Type);
+            Value sum = builder.Add(buffer, gradients[input]);
+            sum.Name = ArtifactNames.AccumulationOutput(input.Name);
+            sum.Type = input.Type;
+            graph.AddOutput(sum);
+        }
+    }
+
+    private static void Finish(OnnxModel model)
+    {
+        new DeadNodeEliminationPass().Run(model);
+        GraphVerifier.Verify(model);
+    }
+
+    private static void SetOutputs(OnnxGraph graph, IReadOnlyList<Value> outputs)
+    {
+        foreach (Value present in graph.Outputs.ToArray())
+        {
+            graph.RemoveOutput(present);
+        }
+
+        foreach (Value output in outputs)
+        {
+            graph.AddOutput(output);
+        }
+    }
+}

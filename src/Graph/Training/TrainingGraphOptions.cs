@@ -1,0 +1,44 @@
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Losses;
+using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Graph.Quantization;
+
+namespace OrtQLoRA.Graph.Training;
+
+/// <summary>What a training graph is to be made of.</summary>
+public sealed class TrainingGraphOptions
+{
+    /// <summary>The adapter method.</summary>
+    public required IAdapterMethod Method { get; init; }
+
+    /// <summary>The method's configuration.</summary>
+    public required AdapterConfig Adapter { get; init; }
+
+    /// <summary>Tensors to start from instead of the method's own first values; null for those.</summary>
+    public AdapterWeights? InitialWeights { get; init; }
+
+    /// <summary>The loss.</summary>
+    public required ILossHead Loss { get; init; }
+
+    /// <summary>Name of the model's output that the loss is taken of.</summary>
+    public required string LossOutput { get; init; }
+
+    /// <summary>Format to which frozen weights are quantized; null leaves them as they are.</summary>
+    public IWeightFormat? WeightFormat { get; init; }
+
+    /// <summary>Which modules are quantized; null takes <see cref="WeightQuantizationPass.IsQuantizedByDefault"/>.</summary>
+    public Func<LinearModule, bool>? QuantizedModules { get; init; }
+
+    /// <summary>The optimizer.</summary>
+    public required IOptimizerDefinition Optimizer { get; init; }
+
+    /// <summary>Norm to which gradients are clipped; 0 for no clipping.</summary>
+    public double MaxGradNorm { get; init; }
+
+    /// <summary>Parameter groups; by default the one that holds everything.</summary>
+    public IReadOnlyList<ParameterGroup> Groups { get; init; } = [new ParameterGroup(ParameterGroup.DefaultName)];
+
+    /// <summary>Seed of first values and dropout masks.</summary>
+    public int Seed { get; init; }
+}
