@@ -11,4 +11,8 @@ public sealed record TrainingOption(
     string? Value,
     string Description,
     Action<TrainingOptions, string> Apply,
-    Func<TrainingOptions, object?> Read);
+    Func<TrainingOptions, object?> Read)
+{
+    /// <summary>Whether the value names a file or folder.</summary>
+    public bool IsPath => Value is "FILE" or "FOLDER" or "PATH";
+}

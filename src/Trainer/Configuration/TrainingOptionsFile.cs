@@ -54,13 +54,28 @@ public static class TrainingOptionsFile
         }
     }
 
-    /// <summary>The options as a JSON object with the keys of a configuration file; unset ones are left out.</summary>
-    public static string ToJson(TrainingOptions options)
+    /// <summary>
+    /// The options as a JSON object with the keys of a configuration file; unset ones are left out, and paths are made full so
+    /// that the file means the same in any folder.
+    /// </summary>
+    /// <param name="options">The options.</param>
+    /// <param name="task">The task, where it was taken from an adapter; null to write what the options say.</param>
+    public static string ToJson(TrainingOptions options, TrainingTask? task = null)
     {
         JsonObject root = [];
         foreach (TrainingOption option in TrainingOptionCatalog.All)
         {
             object? value = option.Read(options);
+            if (option.Name == "task" && task is TrainingTask resolved)
+            {
+                value = OptionText.Name(resolved);
+            }
+
+            if (option.IsPath && value is string path)
+            {
+                value = Path.GetFullPath(path);
+            }
+
             if (value is not null)
             {
                 root[option.Name] = JsonSerializer.SerializeToNode(value, value.GetType());

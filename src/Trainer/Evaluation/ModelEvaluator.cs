@@ -22,7 +22,7 @@ public static class ModelEvaluator
     {
         TrainingTask task = options.Task ?? TrainingTask.CausalLm;
         ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
-        DataSetup data = new(facts, options);
+        DataSetup data = new(facts, task, options);
         IReadOnlyList<TrainingExample> examples = data.Read(dataPath);
         using GraphRunner runner = new(model, new EngineOptions { IntraOpThreads = options.Threads });
         DataCollator collator = new([.. facts.Inputs, LabelInput(task, model, facts)], task, data.PadId);

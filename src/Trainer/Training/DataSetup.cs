@@ -9,13 +9,13 @@ internal sealed class DataSetup
 {
     private readonly DataRequirements _requirements;
 
-    internal DataSetup(ModelFacts model, TrainingOptions options)
+    internal DataSetup(ModelFacts model, TrainingTask task, TrainingOptions options)
     {
         ITextTokenizer? tokenizer = options.Tokenizer is null ? null : TokenizerLoader.Load(options.Tokenizer);
         PadId = options.PadId ?? tokenizer?.SpecialTokens.Padding ?? 0;
         _requirements = new DataRequirements
         {
-            Task = options.Task ?? TrainingTask.CausalLm,
+            Task = task,
             NeedsTokens = model.NeedsTokens,
             VocabularySize = model.VocabularySize,
             ClassCount = model.ClassCount,

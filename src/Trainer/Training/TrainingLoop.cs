@@ -20,10 +20,17 @@ internal sealed class TrainingLoop
     private readonly BatchSampler _sampler;
     private readonly ILearningRateSchedule _schedule;
     private readonly ITrainingCallback _callback;
+    private readonly CancellationToken _cancellationToken;
 
     internal TrainingLoop(
-        ITrainingEngine engine, TrainingOptions options, IReadOnlyList<TrainingExample> examples, DataCollator collator, ITrainingCallback callback)
+        ITrainingEngine engine,
+        TrainingOptions options,
+        IReadOnlyList<TrainingExample> examples,
+        DataCollator collator,
+        ITrainingCallback callback,
+        CancellationToken cancellationToken = default)
     {
+        _cancellationToken = cancellationToken;
         _engine = engine;
         _options = options;
         _examples = examples;
@@ -49,6 +56,7 @@ internal sealed class TrainingLoop
             long window = 0;
             foreach (IReadOnlyList<int[]> indices in _sampler.Windows(epoch))
             {
+                _cancellationToken.ThrowIfCancellationRequested();
                 window++;
                 Batch[] batches = Collate(indices);
                 if (batches.Length == 0)

@@ -1,0 +1,111 @@
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Losses;
+using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Graph.Quantization;
+using OrtQLoRA.Graph.Training;
+using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Engines;
+
+namespace OrtQLoRA.Trainer.Training;
+
+/// <summary>A model made ready to be trained as options ask: training graph, engine, and the way back to an adapter's files.</summary>
+internal sealed class TrainingSetup : IDisposable
+{
+    private readonly AdapterSettings _settings;
+    private readonly TrainingGraph _graph;
+
+    private TrainingSetup(ModelFacts facts, AdapterSettings settings, TrainingGraph graph, ITrainingEngine engine, long frozenParameters)
+    {
+        Facts = facts;
+        _settings = settings;
+        _graph = graph;
+        Engine = engine;
+        FrozenParameters = frozenParameters;
+    }
+
+    internal ModelFacts Facts { get; }
+
+    internal TrainingTask Task => _settings.Task;
+
+    internal ITrainingEngine Engine { get; }
+
+    internal QuantizationReport Quantization => _graph.Quantization;
+
+    /// <summary>Numbers of the base that are not trained.</summary>
+    internal long FrozenParameters { get; }
+
+    /// <summary>What a batch must fill, labels or target included.</summary>
+    internal IReadOnlyList<ModelInput> BatchInputs =>
+        [.. _graph.Artifacts.UserInputs.Select(n => _graph.Artifacts.TrainingModel.Graph.GetValue(n)).Select(v => new ModelInput(v.Name, v.ElementType, v.Shape))];
+
+    /// <summary>Module paths that carry an adapter or are trained themselves.</summary>
+    internal IReadOnlyList<string> AdaptedModules => [.. Engine.Parameters.Select(p => ModuleOf(p.Name)).Distinct()];
+
+    /// <summary>Builds graph and engine.</summary>
+    /// <param name="model">The model; must outlive the result.</param>
+    /// <param name="facts">Its facts.</param>
+    /// <param name="settings">Adapter settings; owned by the result from here on.</param>
+    /// <param name="options">The run's options.</param>
+    /// <param name="callback">Is told the stages.</param>
+    internal static TrainingSetup Create(OnnxModel model, ModelFacts facts, AdapterSettings settings, TrainingOptions options, ITrainingCallback callback)
+    {
+        callback.OnStage("Building the training graph");
+        TrainingGraph graph = TrainingGraphBuilder.Build(model, new TrainingGraphOptions
+        {
+            Method = settings.Method,
+            Adapter = settings.Config,
+            InitialWeights = settings.Initial,
+            Loss = LossHeads.Get(OptionText.Name(settings.Task)),
+            LossOutput = facts.LossOutput,
+            WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
+            QuantizedModules = module => IsQuantized(module, settings.Config),
+            Optimizer = OptimizerRegistry.Create(options.Optimizer),
+            MaxGradNorm = options.MaxGradNorm,
+            Seed = unchecked((int)options.Seed),
+        });
+        try
+        {
+            callback.OnStage("Creating the sessions");
+            SessionTrainingEngine engine = new(graph.Artifacts, new EngineOptions { IntraOpThreads = options.Threads, ProfilePrefix = options.Profile });
+            long trainedOfBase = graph.Adapter.Plan.TrainedWeights.Sum(w => w.Parameter.Content.ElementCount());
+            long all = model.Graph.Initializers.Where(i => i.Initializer!.ElementType.IsFloatingPoint()).Sum(i => i.Initializer!.ElementCount());
+            return new TrainingSetup(facts, settings, graph, engine, all - trainedOfBase);
+        }
+        catch
+        {
+            graph.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Writes the adapter with the engine's present parameters.</summary>
+    internal void SaveAdapter(string folder)
+    {
+        using AdapterWeights weights = _graph.Adapter.ToWeights(Engine.GetParameter);
+        PeftAdapterFolder.Write(folder, weights);
+    }
+
+    public void Dispose()
+    {
+        Engine.Dispose();
+        _graph.Dispose();
+        _settings.Dispose();
+    }
+
+    /// <summary>Modules that are trained whole stay in floating point.</summary>
+    private static bool IsQuantized(LinearModule module, AdapterConfig config) =>
+        WeightQuantizationPass.IsQuantizedByDefault(module)
+        && !config.AllModulesToSave.Any(name => module.Path.EndsWith(name, StringComparison.Ordinal));
+
+    private static string ModuleOf(string parameter)
+    {
+        int end = parameter.IndexOf(".lora_", StringComparison.Ordinal);
+        end = end < 0 ? parameter.LastIndexOf('.') : end;
+        return end < 0 ? parameter : parameter[..end];
+    }
+}

@@ -1,0 +1,27 @@
+using System.CommandLine;
+using OrtQLoRA.Trainer;
+using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Configuration;
+
+namespace OrtQLoRA.Cli.Commands;
+
+/// <summary><c>train</c>: fine-tunes a model. Its flags are the entries of <see cref="TrainingOptionCatalog"/>.</summary>
+internal static class TrainCommand
+{
+    internal static Command Create(CommandContext context)
+    {
+        Command command = new("train", "Fine-tune a model and write a run folder.");
+        TrainingOptionFlags flags = new(command);
+        command.SetAction(result => Run(context, flags.Read(result)));
+        return command;
+    }
+
+    private static int Run(CommandContext context, TrainingOptions options)
+    {
+        using TrainingProgress progress = new(context);
+        TrainingResult result = QLoraTrainer.Run(options, progress);
+        progress.Finish();
+        TrainingSummary.Write(context, result);
+        return 0;
+    }
+}
