@@ -22,11 +22,14 @@ internal static class CommandLineApp
         {
             verbose,
             InspectCommand.Create(context),
+            TrainCommand.Create(context),
             EvalCommand.Create(context),
             GradientsCommand.Create(context),
             GenerateCommand.Create(context),
+            ExportCommand.Create(context),
             QuantizeCommand.Create(context),
             DoctorCommand.Create(context),
+            BenchCommand.Create(context),
         };
     }
 

@@ -18,8 +18,25 @@ internal static class TrainCommand
 
     private static int Run(CommandContext context, TrainingOptions options)
     {
+        using CancellationTokenSource cancellation = new();
         using TrainingProgress progress = new(context);
-        TrainingResult result = QLoraTrainer.Run(options, progress);
+        ConsoleCancelEventHandler cancel = (_, e) =>
+        {
+            // The run ends after the present step and writes its adapter; a second Ctrl+C ends the process.
+            e.Cancel = !cancellation.IsCancellationRequested;
+            cancellation.Cancel();
+        };
+        Console.CancelKeyPress += cancel;
+        TrainingResult result;
+        try
+        {
+            result = QLoraTrainer.Run(options, progress, cancellation.Token);
+        }
+        finally
+        {
+            Console.CancelKeyPress -= cancel;
+        }
+
         progress.Finish();
         TrainingSummary.Write(context, result);
         return 0;

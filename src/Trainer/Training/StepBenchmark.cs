@@ -1,0 +1,51 @@
+using System.Diagnostics;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Data;
+
+namespace OrtQLoRA.Trainer.Training;
+
+/// <summary>Times training steps of a model on made-up tokens.</summary>
+public static class StepBenchmark
+{
+    /// <summary>Runs steps and times each: forward, backward, clipping and update.</summary>
+    /// <param name="model">A causal language model.</param>
+    /// <param name="options">How to train; data and folders in it are not used.</param>
+    /// <param name="length">Tokens of a row.</param>
+    /// <param name="warmup">Steps before the timed ones.</param>
+    /// <param name="steps">Steps to time.</param>
+    /// <param name="callback">Is told the stages; null for nobody.</param>
+    public static StepBenchmarkResult Run(OnnxModel model, TrainingOptions options, int length, int warmup, int steps, ITrainingCallback? callback = null)
+    {
+        ModelFacts facts = ModelFacts.Read(model);
+        using TrainingSetup setup = TrainingSetup.Create(model, facts, AdapterSettings.Create(options), options, callback ?? NullCallback.Instance);
+        DataCollator collator = new(setup.BatchInputs, setup.Task);
+        SplitMix64 random = new((ulong)options.Seed);
+        long vocabulary = facts.VocabularySize ?? throw new Graph.ConfigurationException("The model does not tell its vocabulary; the benchmark needs a decoder with an embedding.");
+        setup.Engine.LearningRate = options.LearningRate;
+        double[] seconds = new double[steps];
+        double loss = 0;
+        for (int step = -warmup; step < steps; step++)
+        {
+            Batch batch = collator.Collate([.. Enumerable.Range(0, options.Batch).Select(row => Row(random, vocabulary, length, row))]);
+            long started = Stopwatch.GetTimestamp();
+            setup.Engine.LazyResetGrad();
+            loss = setup.Engine.TrainStep(batch.Inputs);
+            setup.Engine.OptimizerStep();
+            if (step >= 0)
+            {
+                seconds[step] = Stopwatch.GetElapsedTime(started).TotalSeconds;
+            }
+        }
+
+        using Process process = Process.GetCurrentProcess();
+        return new StepBenchmarkResult(seconds, (long)options.Batch * length, process.PeakWorkingSet64, setup.Engine.Parameters.Sum(p => p.ElementCount), loss);
+    }
+
+    private static TrainingExample Row(SplitMix64 random, long vocabulary, int length, int row) => new()
+    {
+        Source = new SourceLine("benchmark", row + 1),
+        InputIds = [.. Enumerable.Range(0, length).Select(_ => (long)random.Below((ulong)vocabulary))],
+    };
+}

@@ -1,0 +1,77 @@
+using System.CommandLine;
+using System.Globalization;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Models;
+using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Training;
+
+namespace OrtQLoRA.Cli.Commands;
+
+/// <summary><c>bench step</c>: times training steps of a Llama of any size, with random weights and tokens.</summary>
+internal static class BenchCommand
+{
+    internal static Command Create(CommandContext context) => new("bench", "Measure this machine.") { CreateStep(context) };
+
+    private static Command CreateStep(CommandContext context)
+    {
+        Option<int> hidden = Number("--hidden", "Width of the model.", 512);
+        Option<int> mlp = Number("--mlp", "Width inside the MLP.", 1376);
+        Option<int> layers = Number("--layers", "Decoder layers.", 4);
+        Option<int> heads = Number("--heads", "Attention heads.", 8);
+        Option<int> vocabulary = Number("--vocab", "Token ids.", 4096);
+        Option<int> batch = Number("--batch", "Rows of a batch.", 4);
+        Option<int> length = Number("--length", "Tokens of a row.", 256);
+        Option<int> rank = Number("--rank", "LoRA rank, on all linears.", 16);
+        Option<int> warmup = Number("--warmup", "Steps before the timed ones.", 3);
+        Option<int> steps = Number("--steps", "Steps to time.", 10);
+        Option<int> threads = Number("--threads", "Threads within an operator; 0: one a physical core.", 0);
+        Option<string> quant = new("--quant") { Description = "How frozen weights are kept.", HelpName = OptionText.Choices<QuantizationKind>(), DefaultValueFactory = _ => "none" };
+        Option<string> ops = new("--ops") { Description = "Operators of the training graph.", HelpName = OptionText.Choices<OpsMode>(), DefaultValueFactory = _ => "portable" };
+        Option<string> profile = new("--profile") { Description = "Prefix of a profile of the training session.", HelpName = "PREFIX" };
+        Command command = new("step", "Time training steps of a Llama with random weights.")
+        {
+            hidden, mlp, layers, heads, vocabulary, batch, length, rank, warmup, steps, threads, quant, ops, profile,
+        };
+        command.SetAction(result =>
+        {
+            LlamaModelOptions size = new()
+            {
+                HiddenSize = result.GetValue(hidden),
+                IntermediateSize = result.GetValue(mlp),
+                LayerCount = result.GetValue(layers),
+                HeadCount = result.GetValue(heads),
+                VocabularySize = result.GetValue(vocabulary),
+                ContextLength = Math.Max(1, result.GetValue(length)),
+            };
+            TrainingOptions options = new()
+            {
+                Model = "benchmark",
+                Batch = Math.Max(1, result.GetValue(batch)),
+                Rank = result.GetValue(rank),
+                Alpha = result.GetValue(rank),
+                Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!),
+                Ops = OptionText.ChoiceOf<OpsMode>("--ops", result.GetValue(ops)!),
+                Threads = Math.Max(0, result.GetValue(threads)),
+                Profile = result.GetValue(profile),
+            };
+            return Run(context, size, options, size.ContextLength, Math.Max(0, result.GetValue(warmup)), Math.Max(1, result.GetValue(steps)));
+        });
+        return command;
+    }
+
+    private static int Run(CommandContext context, LlamaModelOptions size, TrainingOptions options, int length, int warmup, int steps)
+    {
+        using OnnxModel model = LlamaModelBuilder.Build(size);
+        StepBenchmarkResult result = StepBenchmark.Run(model, options, length, warmup, steps);
+        context.Output.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}"));
+        context.Output.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
+        return 0;
+    }
+
+    private static Option<int> Number(string name, string description, int value) =>
+        new(name) { Description = description, HelpName = "N", DefaultValueFactory = _ => value };
+}
