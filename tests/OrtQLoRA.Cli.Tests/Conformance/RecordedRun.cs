@@ -140,6 +140,10 @@ internal sealed class RecordedRun
             FirstGradients = Path.Combine(folder, "grads_step1.safetensors"),
             FinalAdapter = File.Exists(changed) ? changed : Path.Combine(folder, "final", "adapter_model.safetensors"),
             GradientTolerance = 1e-3,
+
+            // PEFT's EETQ base rounds the product of int8 and scale to fp16, where the fp32 path here rounds nothing: an
+            // element whose first gradients are near zero may step the other way.
+            FinalTolerance = isEetq ? 3e-2 : 1e-3,
         };
     }
 

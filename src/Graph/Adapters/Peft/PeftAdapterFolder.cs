@@ -9,8 +9,8 @@ namespace OrtQLoRA.Graph.Adapters.Peft;
 
 /// <summary>
 /// Adapters on disk. Methods that PEFT knows are a folder as its <c>save_pretrained</c> writes it:
-/// <c>adapter_config.json</c> and <c>adapter_model.safetensors</c>. Others (full fine-tuning, biases) are
-/// <c>changed.safetensors</c>: the changed weights under PyTorch's names, with the method in the file's metadata.
+/// <c>adapter_config.json</c> and <c>adapter_model.safetensors</c>. Others (full fine-tuning, biases) have no configuration
+/// file: <c>adapter_model.safetensors</c> holds the changed weights under PyTorch's names, and the method in its metadata.
 /// </summary>
 public static class PeftAdapterFolder
 {
@@ -19,9 +19,6 @@ public static class PeftAdapterFolder
 
     /// <summary>Name of the weights file.</summary>
     public const string WeightsFile = "adapter_model.safetensors";
-
-    /// <summary>Name of the weights file of a method that PEFT does not know.</summary>
-    public const string ChangedWeightsFile = "changed.safetensors";
 
     private const string MethodKey = "ortqlora.method";
     private const string ConfigKey = "ortqlora.config";
@@ -47,11 +44,10 @@ public static class PeftAdapterFolder
                 : throw new ModelFormatException($"There is no adapter at '{path}': neither a folder with {ConfigFile} nor a safetensors file.");
         }
 
-        string changed = Path.Combine(path, ChangedWeightsFile);
         string weights = Path.Combine(path, WeightsFile);
-        if (!File.Exists(Path.Combine(path, ConfigFile)) && File.Exists(changed))
+        if (!File.Exists(Path.Combine(path, ConfigFile)) && File.Exists(weights))
         {
-            return ReadFile(changed, registry);
+            return ReadFile(weights, registry);
         }
 
         (IAdapterMethod method, AdapterConfig config) = ReadConfig(path, registry);
@@ -100,7 +96,7 @@ public static class PeftAdapterFolder
         if (method.PeftType is null)
         {
             SafetensorsWriter.Write(
-                Path.Combine(folder, ChangedWeightsFile), tensors, [Format, new(MethodKey, method.Name), new(ConfigKey, config.ToJson().ToJsonString())]);
+                Path.Combine(folder, WeightsFile), tensors, [Format, new(MethodKey, method.Name), new(ConfigKey, config.ToJson().ToJsonString())]);
             return;
         }
 
