@@ -71,7 +71,7 @@ public static class TrainingOptionsFile
                 value = OptionText.Name(resolved);
             }
 
-            if (option.IsPath && value is string path)
+            if (option.IsPath && value is string { Length: > 0 } path)
             {
                 value = Path.GetFullPath(path);
             }
