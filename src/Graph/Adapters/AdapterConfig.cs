@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.Adapters.Targets;
 
 namespace OrtQLoRA.Graph.Adapters;
@@ -35,6 +36,9 @@ public abstract class AdapterConfig
     /// </summary>
     public IReadOnlyList<string> AllModulesToSave =>
         [.. ModulesToSave.Concat(HeadsOfTask.GetValueOrDefault(TaskType ?? "", [])).Distinct(StringComparer.Ordinal)];
+
+    /// <summary>Whether a module, or one that contains it, is among <see cref="AllModulesToSave"/>.</summary>
+    public bool TrainsWhole(string modulePath) => SavedModules.Owner(modulePath + ".", AllModulesToSave) is not null;
 
     /// <summary>The content of <c>adapter_config.json</c>.</summary>
     public abstract JsonObject ToJson();

@@ -9,4 +9,8 @@ namespace OrtQLoRA.Graph.Adapters;
 /// Whether the module gets a copy of its own, so that another module that shares the initializer (tied weights) keeps the
 /// original, as PEFT's modules to save do; otherwise the change shows wherever the initializer is read.
 /// </param>
-public sealed record TrainedWeight(ModelParameter Parameter, string FileKey, bool IsCopy);
+public sealed record TrainedWeight(ModelParameter Parameter, string FileKey, bool IsCopy)
+{
+    /// <summary>Output heads that repeat an embedding's values in an initializer of their own, and change with it.</summary>
+    public IReadOnlyList<ModelParameter> Tied { get; init; } = [];
+}

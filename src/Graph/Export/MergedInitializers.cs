@@ -24,12 +24,25 @@ internal sealed class MergedInitializers
     /// <summary>Names of the initializers whose content was replaced.</summary>
     public HashSet<string> Replaced { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>Gives an initializer, or the Constant node that makes the value, another content.</summary>
+    public static void SetContent(Value value, ITensor content)
+    {
+        if (value.Initializer is not null)
+        {
+            value.Graph.SetInitializer(value, content);
+        }
+        else
+        {
+            value.Producer!.SetAttribute("value", NodeAttribute.Of(content));
+        }
+    }
+
     /// <summary>Gives a module another weight, in the orientation and type of its present one.</summary>
     public void Replace(LinearModule module, ITensor content)
     {
         if (!IsShared(module))
         {
-            SetContent(module.Weight, content);
+            Set(module.Weight, content);
             return;
         }
 
@@ -60,7 +73,7 @@ internal sealed class MergedInitializers
         }
         else
         {
-            SetContent(parameter.Value, content);
+            Set(parameter.Value, content);
         }
     }
 
@@ -75,7 +88,7 @@ internal sealed class MergedInitializers
                 sum[i] += values[i] / module.Sites[0].BiasFactor;
             }
 
-            SetContent(bias, ConvertedTensor.Like(DenseTensor.Of(content.Dims, sum), content));
+            Set(bias, ConvertedTensor.Like(DenseTensor.Of(content.Dims, sum), content));
             return;
         }
 
@@ -102,17 +115,10 @@ internal sealed class MergedInitializers
         OutputNames.Redirect(product, sum);
     }
 
-    private void SetContent(Value value, ITensor content)
+    private void Set(Value value, ITensor content)
     {
         Replaced.Add(value.Name);
-        if (value.Initializer is not null)
-        {
-            value.Graph.SetInitializer(value, content);
-        }
-        else
-        {
-            value.Producer!.SetAttribute("value", NodeAttribute.Of(content));
-        }
+        SetContent(value, content);
     }
 
     private bool IsShared(LinearModule module)

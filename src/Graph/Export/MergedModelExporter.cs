@@ -1,6 +1,7 @@
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Passes;
 using OrtQLoRA.Graph.Quantization;
 
 namespace OrtQLoRA.Graph.Export;
@@ -33,6 +34,35 @@ public static class MergedModelExporter
         }
 
         options ??= new MergeOptions();
+        if (model.Functions.Count == 0)
+        {
+            Merge(model, adapter, method, config, options);
+            return;
+        }
+
+        // Weights may be read inside functions: they are found in a copy without, and changed in the original by name.
+        OnnxModel inlined = ModelCloner.Clone(model);
+        new FunctionInliningPass().Run(inlined);
+        MergedInitializers changes = Merge(inlined, adapter, method, config, options);
+        if (changes.ChangedStructure)
+        {
+            throw new ConfigurationException(
+                "The adapter changes one of two modules that share a weight, or adds a bias, and the model reads weights inside functions, where that cannot be expressed. Inline the model's functions first.");
+        }
+
+        foreach (string name in changes.Replaced)
+        {
+            if (!model.Graph.TryGetValue(name, out Value? value))
+            {
+                throw new ConfigurationException($"Weight '{name}' is a constant inside a function of the model and cannot be changed for one call. Inline the model's functions first.");
+            }
+
+            MergedInitializers.SetContent(value, ConstantContent.Of(inlined.Graph.GetValue(name))!);
+        }
+    }
+
+    private static MergedInitializers Merge(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, MergeOptions options)
+    {
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
         WeightMerge merge = new(sites, new InitialValues(adapter, plan).Tensors);
@@ -42,11 +72,8 @@ public static class MergedModelExporter
         }
 
         plan.Merge(merge);
-        HashSet<LinearModule> trained = [.. plan.TrainedWeights.Select(t => t.Parameter.WeightOf).OfType<LinearModule>()];
-        merge.Apply(options.Format, IsQuantized);
-
-        bool IsQuantized(LinearModule module) => options.QuantizedModules is { } paths
-            ? paths.Contains(module.Path)
-            : WeightQuantizationPass.IsQuantizedByDefault(module) && !trained.Contains(module);
+        Func<LinearModule, bool> byDefault = WeightQuantizationPass.DefaultBeside(config);
+        merge.Apply(options.Format, module => options.QuantizedModules is { } paths ? paths.Contains(module.Path) : byDefault(module));
+        return merge.Initializers;
     }
 }

@@ -12,14 +12,16 @@ public sealed class WeightMerge
     private readonly IReadOnlyDictionary<string, ITensor> _tensors;
     private readonly Dictionary<LinearModule, List<(float[] A, float[] B, int Rank, double Scaling)>> _lowRank = [];
     private readonly Dictionary<LinearModule, float[]> _biases = [];
-    private readonly MergedInitializers _initializers;
 
     internal WeightMerge(LinearSites sites, IReadOnlyDictionary<string, ITensor> tensors)
     {
         _sites = sites;
         _tensors = tensors;
-        _initializers = new MergedInitializers(sites);
+        Initializers = new MergedInitializers(sites);
     }
+
+    /// <summary>Where the changes go.</summary>
+    internal MergedInitializers Initializers { get; }
 
     /// <summary>Values of one of the method's tensors.</summary>
     public float[] Tensor(AdapterTensor tensor)
@@ -67,9 +69,11 @@ public sealed class WeightMerge
     internal void Replace(TrainedWeight weight)
     {
         ITensor tensor = _tensors[weight.FileKey];
-        ModelParameter parameter = weight.Parameter;
-        ITensor stored = ConvertedTensor.Like(parameter.IsTransposed ? new TransposedTensor(tensor) : tensor, parameter.Content);
-        _initializers.Replace(parameter, stored, weight.IsCopy);
+        foreach (ModelParameter parameter in weight.Tied.Prepend(weight.Parameter))
+        {
+            ITensor stored = ConvertedTensor.Like(parameter.IsTransposed ? new TransposedTensor(tensor) : tensor, parameter.Content);
+            Initializers.Replace(parameter, stored, weight.IsCopy);
+        }
     }
 
     /// <summary>Writes the changes of weights and biases into the model.</summary>
@@ -84,13 +88,13 @@ public sealed class WeightMerge
             _lowRank.TryGetValue(module, out var terms);
             if (quantized || terms is not null)
             {
-                _initializers.Replace(module, Merged(module, quantized ? slot : null, terms ?? []));
+                Initializers.Replace(module, Merged(module, quantized ? slot : null, terms ?? []));
             }
         }
 
         foreach ((LinearModule module, float[] values) in _biases)
         {
-            _initializers.AddToBias(module, values);
+            Initializers.AddToBias(module, values);
         }
     }
 

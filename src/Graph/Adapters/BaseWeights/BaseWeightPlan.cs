@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
 
 namespace OrtQLoRA.Graph.Adapters.BaseWeights;
@@ -29,22 +30,22 @@ internal sealed class BaseWeightPlan : AdapterPlan
 
         PythonRegex? regex = options.Parameters?.Regex is { } pattern ? PythonRegex.FullMatch("parameters", pattern) : null;
         HashSet<ModelParameter> saved = [.. SavedModules.Find(sites, options.AllModulesToSave).Select(s => s.Parameter)];
-        List<TrainedWeight> weights = [];
-        HashSet<object> trained = [];
-        foreach (ModelParameter parameter in sites.Parameters)
+        ModelParameter[] meant = [.. sites.Parameters.Where(p => saved.Contains(p) || options.Parameters switch
         {
-            bool isMeant = options.Parameters switch
-            {
-                null or { IsAllLinear: true } => isChosen(parameter),
-                { Names: { } names } => names.Any(n => parameter.Name == n || parameter.Name.EndsWith("." + n, StringComparison.Ordinal)),
-                _ => regex!.IsMatch(parameter.Name),
-            };
+            null or { IsAllLinear: true } => isChosen(p),
+            { Names: { } names } => names.Any(n => p.Name == n || p.Name.EndsWith("." + n, StringComparison.Ordinal)),
+            _ => regex!.IsMatch(p.Name),
+        })];
 
-            // Tied parameters are one tensor in PyTorch too, listed under the first of their names.
-            if ((isMeant || saved.Contains(parameter)) && trained.Add(parameter.Value))
-            {
-                weights.Add(new TrainedWeight(parameter, parameter.Name, IsCopy: false));
-            }
+        // Tied parameters are one tensor in PyTorch too, listed under the first of their names, whether the exporter wrote
+        // one initializer or two.
+        ILookup<ModelParameter, ModelParameter> ties = TiedWeights.Find(sites);
+        HashSet<ModelParameter> followers = [.. meant.SelectMany(p => ties[p])];
+        List<TrainedWeight> weights = [];
+        HashSet<Value> trained = [];
+        foreach (ModelParameter parameter in meant.Where(p => !followers.Contains(p) && trained.Add(p.Value)))
+        {
+            weights.Add(new TrainedWeight(parameter, parameter.Name, IsCopy: false) { Tied = [.. ties[parameter]] });
         }
 
         if (weights.Count == 0)

@@ -29,8 +29,8 @@ internal static class SavedModules
     public static IEnumerable<TrainedWeight> Train(LinearSites sites, IReadOnlyList<string> entries) =>
         Find(sites, entries).Select(f => new TrainedWeight(f.Parameter, PeftKeys.Of(f.Parameter.Name), IsCopy: true));
 
-    // The outermost module on the parameter's path that an entry means.
-    private static string? Owner(string parameter, IReadOnlyList<string> entries)
+    /// <summary>The outermost module on a parameter's path that an entry means, or null.</summary>
+    public static string? Owner(string parameter, IReadOnlyList<string> entries)
     {
         for (int dot = parameter.IndexOf('.', StringComparison.Ordinal); dot >= 0; dot = parameter.IndexOf('.', dot + 1))
         {

@@ -10,20 +10,36 @@ internal static class TrainedWeightInput
     public static Value Create(OnnxModel model, TrainedWeight weight, LinearSites sites)
     {
         ModelParameter parameter = weight.Parameter;
-        OnnxGraph graph = model.Graph;
         Value value = parameter.Value;
         bool isShared = weight.IsCopy && sites.Parameters.Any(p => p.Value == value && p != parameter);
-        if (!isShared && value.Initializer is not null && parameter.Content.ElementType == DataType.Float)
+        Value input = !isShared && value.Initializer is not null && parameter.Content.ElementType == DataType.Float
+            ? Convert(model, parameter)
+            : Add(model, parameter, isShared);
+        foreach (LinearSite site in weight.Tied.SelectMany(t => t.WeightOf!.Sites))
         {
-            graph.ConvertInitializerToInput(value);
-            if (value.Name != parameter.Name)
-            {
-                value.Name = graph.Names.Reserve(parameter.Name);
-            }
-
-            return value;
+            // The embedding's table [vocabulary, dim] is the head's weight [out, in].
+            WeightInput.Replace(site, ToTypeOfReader(model, site, input), isOutByIn: !parameter.IsTransposed, model.Opset);
         }
 
+        return input;
+    }
+
+    private static Value Convert(OnnxModel model, ModelParameter parameter)
+    {
+        Value value = parameter.Value;
+        model.Graph.ConvertInitializerToInput(value);
+        if (value.Name != parameter.Name)
+        {
+            value.Name = model.Graph.Names.Reserve(parameter.Name);
+        }
+
+        return value;
+    }
+
+    private static Value Add(OnnxModel model, ModelParameter parameter, bool isShared)
+    {
+        OnnxGraph graph = model.Graph;
+        Value value = parameter.Value;
         if (isShared && parameter.WeightOf is null)
         {
             throw new GraphException($"Parameter '{parameter.Name}' shares initializer '{value.Name}' with another one and is no layer's weight; it cannot get a copy of its own.");
