@@ -3,6 +3,7 @@ using OrtQLoRA.Graph.IR;
 namespace OrtQLoRA.Graph.Linears;
 
 /// <summary>Gives a site another weight.</summary>
+/// <remarks>The site's record of node, weight and chain is out of date afterwards: find the sites anew.</remarks>
 internal static class WeightInput
 {
     /// <summary>
@@ -19,6 +20,13 @@ internal static class WeightInput
     {
         Node node = site.Node;
         Value present = node.Inputs[site.WeightIndex]!;
+        if (isOutByIn && node.Is("MatMul") && !site.IsWeightLeft && site.Input.Shape is { Rank: > 0 } shape && shape[-1].IsKnown)
+        {
+            ReplaceProduct(node, weight, shape, site.OutFeatures, opset);
+            RemoveUnread(present);
+            return;
+        }
+
         if (site.Kind == LinearKind.Linear && node.Is("Gemm"))
         {
             node.SetAttribute(site.IsWeightLeft ? "transA" : "transB", isOutByIn ^ site.IsWeightLeft ? 1 : 0);
@@ -30,6 +38,35 @@ internal static class WeightInput
 
         node.SetInput(site.WeightIndex, weight);
         RemoveUnread(present);
+    }
+
+    /// <summary>
+    /// Replaces <c>MatMul(x, W)</c> by a Gemm that reads W^T as it lies, over the flattened leading axes of x. A Transpose
+    /// would invite ONNX Runtime to move it through DequantizeLinear onto the stored weight and so undo its layout.
+    /// </summary>
+    private static void ReplaceProduct(Node node, Value weight, Shape shape, long outFeatures, long opset)
+    {
+        GraphBuilder builder = new(node.Graph!, opset, node) { Scope = node.Name + "/" };
+        Value x = node.Inputs[0]!;
+        bool isFlat = shape.Rank == 2;
+        Value rows = isFlat ? x : builder.Reshape(x, -1, shape[-1].Value!.Value);
+        Value product = builder.Op("Gemm", [rows, weight], ("transB", 1));
+        Node gemm = product.Producer!;
+        foreach ((string key, string value) in node.Metadata)
+        {
+            gemm.Metadata[key] = value;
+        }
+
+        Value result = isFlat
+            ? product
+            : builder.Reshape(product, builder.Concat(0, builder.ShapeOf(x, 0, shape.Rank - 1), builder.Int64s(outFeatures)));
+        Value replaced = node.Outputs[0];
+        string name = replaced.Name;
+        result.Type = replaced.Type;
+        replaced.ReplaceAllUsesWith(result);
+        node.Graph!.Remove(node);
+        result.Name = name;
+        gemm.Name = node.Name;
     }
 
     /// <summary>Removes a value that nothing reads, and what only it read.</summary>

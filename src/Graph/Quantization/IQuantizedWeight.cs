@@ -15,7 +15,7 @@ public interface IQuantizedWeight
     /// <param name="builder">Emits into the main graph; its opset is at least 13.</param>
     /// <param name="stem">Name of the original initializer, from which the new names are derived.</param>
     /// <param name="type">Element type of the result.</param>
-    /// <returns>The dequantized weight [K, N].</returns>
+    /// <returns>The dequantized weight [N, K], one output feature a row as in PyTorch's Linear.</returns>
     Value Emit(GraphBuilder builder, string stem, DataType type);
 
     /// <summary>Dequantizes rows of the weight.</summary>

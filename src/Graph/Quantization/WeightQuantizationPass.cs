@@ -11,7 +11,7 @@ namespace OrtQLoRA.Graph.Quantization;
 /// quantized once, and one that another module reads too (a tied embedding) stays for that module.
 /// </summary>
 /// <remarks>
-/// The dequantized weight is <c>[K, N]</c> whatever the original orientation. Gradients pass to the activations through
+/// The dequantized weight is <c>[N, K]</c> whatever the original orientation, read by a Gemm. Gradients pass to the activations through
 /// <c>x_grad = y_grad What^T</c>; nothing upstream of the product's weight input needs one.
 /// </remarks>
 public sealed class WeightQuantizationPass : GraphPass
@@ -90,7 +90,7 @@ public sealed class WeightQuantizationPass : GraphPass
         Value dequantized = quantized.Emit(builder, weight.Name, type);
         foreach (LinearSite site in module.Sites)
         {
-            WeightInput.Replace(site, dequantized, isOutByIn: false, model.Opset);
+            WeightInput.Replace(site, dequantized, isOutByIn: true, model.Opset);
         }
 
         return new QuantizedLayer(

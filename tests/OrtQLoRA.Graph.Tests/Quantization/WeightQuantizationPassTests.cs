@@ -29,7 +29,7 @@ public sealed class WeightQuantizationPassTests
             expected.Tensors.Keys.Where(k => k.EndsWith(".q", StringComparison.Ordinal)).Select(k => k[..^2]).ToArray(), quantized.Select(m => m.Path).ToArray());
         foreach (LinearModule module in quantized)
         {
-            TensorAssert.AreEqual(expected[module.Path + ".q"], module.Sites[0].Content, module.Path);
+            TensorAssert.AreEqual(Transposed(expected[module.Path + ".q"]), module.Sites[0].Content, module.Path);
             float[] scale = module.Sites[0].WeightChain[0].Inputs[1]!.Initializer!.ToFloats();
             CollectionAssert.AreEqual(expected[module.Path + ".scale"].ToFloats(), scale, module.Path);
         }
@@ -161,5 +161,13 @@ public sealed class WeightQuantizationPassTests
     {
         Dictionary<string, ITensor> feeds = new() { ["input_ids"] = probe["input_ids"], ["attention_mask"] = probe["attention_mask"] };
         return OrtRunner.Run(model, feeds, GraphOptimizationLevel.ORT_DISABLE_ALL)["logits"];
+    }
+
+    // The graph holds one output feature a row; the recorded values are [K, N].
+    private static DenseTensor Transposed(ITensor matrix)
+    {
+        (int rows, int columns) = ((int)matrix.Dims[0], (int)matrix.Dims[1]);
+        byte[] values = matrix.ToBytes();
+        return new DenseTensor(DataType.Int8, [columns, rows], Enumerable.Range(0, values.Length).Select(i => values[(i % rows * columns) + (i / rows)]).ToArray());
     }
 }
