@@ -1,0 +1,135 @@
+#include "ops/matmul_int8/activation_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "common/aligned_buffer.h"
+#include "common/half.h"
+
+namespace ortqlora {
+namespace {
+
+// Row starts a power of two apart would all fall into the same few cache sets.
+constexpr int64_t kRowPadding = 64;
+constexpr int64_t kRowsPerTask = 8;
+// A handful of rows is converted sooner than another thread wakes.
+constexpr int64_t kSerialElements = int64_t{1} << 15;
+
+std::byte* RowScratch(size_t bytes) {
+  thread_local AlignedBuffer buffer;
+  return buffer.Reserve(bytes);
+}
+
+int64_t Dwords(RowFormat format, int64_t elements) { return elements / ElementsPerStep(format); }
+
+}  // namespace
+
+std::byte* TaskScratch(size_t bytes) {
+  thread_local AlignedBuffer buffer;
+  return buffer.Reserve(bytes);
+}
+
+int64_t ActivationRows::Stride(RowFormat format, int64_t reduction) {
+  return Dwords(format, reduction) * 4 + kRowPadding;
+}
+
+ActivationRows::ActivationRows(const RowConversion& conversion, const GemmCall& call, int64_t reduction,
+                               int64_t first, int64_t rows, Parallel& parallel)
+    : conversion_(conversion),
+      count_(call.direction == Direction::kForward ? call.weight->k() : call.weight->n()),
+      rows_(rows),
+      stride_(Stride(conversion.format, reduction)),
+      chunks_(std::max<int64_t>(1, (reduction + conversion.chunk - 1) / conversion.chunk)) {
+  const int64_t row_bytes = RoundUp(rows * stride_, 64);
+  const int64_t scale_bytes = RoundUp(rows * int64_t{sizeof(float)}, 64);
+  const int64_t init_bytes = chunks_ * rows * int64_t{sizeof(int32_t)};
+  data_ = RowScratch(static_cast<size_t>(row_bytes + scale_bytes + init_bytes));
+  scale_ = reinterpret_cast<float*>(data_ + row_bytes);
+  init_ = reinterpret_cast<int32_t*>(data_ + row_bytes + scale_bytes);
+
+  Serial serial;
+  (rows * count_ < kSerialElements ? serial : parallel)
+      .For((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
+        const int64_t end = std::min(rows, (task + 1) * kRowsPerTask);
+        for (int64_t row = task * kRowsPerTask; row < end; ++row) ConvertRow(call, first + row, row);
+      });
+}
+
+// To fp32, times the scales for the gradient (the reduction runs over the columns they belong to), then to
+// the kernels' format.
+void ActivationRows::ConvertRow(const GemmCall& call, int64_t source_row, int64_t row) const {
+  const RowKernels& kernels = *conversion_.kernels;
+  std::byte* out = data_ + row * stride_;
+  std::byte* buffer_bytes = out;
+  if (conversion_.format != RowFormat::kFloat) {
+    buffer_bytes = TaskScratch(static_cast<size_t>(count_) * sizeof(float));
+  }
+  auto* buffer = reinterpret_cast<float*>(buffer_bytes);
+  const float* in = buffer;
+  if (call.element == Element::kHalf) {
+    kernels.half_to_float(static_cast<const uint16_t*>(call.in) + source_row * count_, count_, buffer);
+  } else {
+    in = static_cast<const float*>(call.in) + source_row * count_;
+  }
+  if (call.direction == Direction::kGradient) {
+    kernels.multiply(in, call.scale, count_, buffer);
+    in = buffer;
+  }
+
+  const auto used = static_cast<size_t>(Dwords(conversion_.format, count_) * 4);
+  std::memset(out + used, 0, static_cast<size_t>(stride_) - used);
+  scale_[row] = 1.0f;
+  switch (conversion_.format) {
+    case RowFormat::kFloat:
+      WriteFloats(in, row);
+      break;
+    case RowFormat::kBf16:
+      kernels.to_bf16(in, count_, reinterpret_cast<uint16_t*>(out));
+      break;
+    case RowFormat::kInt16:
+    case RowFormat::kInt8:
+      Quantize(in, row);
+      break;
+  }
+}
+
+void ActivationRows::WriteFloats(const float* in, int64_t row) const {
+  auto* out = reinterpret_cast<float*>(data_ + row * stride_);
+  if (conversion_.round_to_bf16) {
+    for (int64_t i = 0; i < count_; ++i) out[i] = BitsFloat(static_cast<uint32_t>(FloatToBf16(in[i])) << 16);
+  } else if (in != out && count_ != 0) {
+    std::memcpy(out, in, static_cast<size_t>(count_) * sizeof(float));
+  }
+}
+
+// One scale a row. A row with NaN or infinity gets the scale NaN, hence NaN in all its outputs.
+void ActivationRows::Quantize(const float* in, int64_t row) const {
+  std::byte* out = data_ + row * stride_;
+  const float largest = BitsFloat(conversion_.kernels->max_magnitude_bits(in, count_));
+  const auto limit = static_cast<float>(conversion_.limit);
+  if (!std::isfinite(largest)) {
+    scale_[row] = std::numeric_limits<float>::quiet_NaN();
+    std::memset(out, 0, static_cast<size_t>(stride_));
+    for (int64_t chunk = 0; chunk < chunks_; ++chunk) init_[chunk * rows_ + row] = 0;
+    return;
+  }
+  float factor = limit / largest;
+  scale_[row] = largest / limit;
+  // Zeros, or so small (below 1e-34) that the factor overflows: the row counts as zero.
+  if (!std::isfinite(factor)) factor = scale_[row] = 0.0f;
+  for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+    const int64_t begin = std::min(count_, chunk * conversion_.chunk);
+    const int64_t count = std::min(count_ - begin, conversion_.chunk);
+    if (conversion_.format == RowFormat::kInt16) {
+      conversion_.kernels->quantize_int16(in + begin, count, factor, reinterpret_cast<int16_t*>(out) + begin);
+    } else {
+      auto* q = reinterpret_cast<int8_t*>(out) + begin;
+      const int32_t sum = conversion_.kernels->quantize_int8(in + begin, count, factor, q);
+      init_[chunk * rows_ + row] = -PackedWeight::kZero * sum;
+    }
+  }
+}
+
+}  // namespace ortqlora

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/aligned_buffer.h"
+
+namespace ortqlora {
+
+// How the bytes of a weight arrive (attribute `layout`).
+enum class WeightLayout {
+  kPlain,     // int8 [K, N], row-major
+  kEetqSm80,  // EETQ's processed layout for SM80: uint8, K and N padded to multiples of 64
+};
+
+// A weight as the model holds it. K and N are the logical sizes.
+struct WeightSource {
+  const void* data = nullptr;
+  WeightLayout layout = WeightLayout::kPlain;
+  int64_t k = 0;
+  int64_t n = 0;
+
+  // Bytes `data` must hold. Throws Error where that does not fit in 63 bits.
+  int64_t size() const;
+};
+
+// Writes q[row, 0..n) of a source as signed bytes.
+void ReadWeightRow(const WeightSource& source, int64_t row, int8_t* q);
+
+// The one copy of a weight that every CPU kernel reads, forward and gradient: one byte a weight, stored as
+// u = q + 128, so that the dot instructions take it as their unsigned operand and the activations stay
+// signed.
+//
+//   panels of 64 columns, each [padded_k / 4][64 columns][4 k]; the last panel is as wide as it must be,
+//   a multiple of 16.
+//
+// So 64 bytes are 16 columns x 4 k: an operand of an int8 dot product over k as it stands, and, since each
+// of its 16-byte lanes is a 4 x 4 block, one in-lane byte shuffle away from a dot product over the columns.
+class PackedWeight {
+ public:
+  static constexpr int64_t kPanel = 64;    // columns in a panel
+  static constexpr int64_t kGranule = 16;  // K and N are padded to multiples of this with q = 0
+  static constexpr uint8_t kZero = 128;    // the byte that means q = 0
+
+  explicit PackedWeight(const WeightSource& source);
+
+  int64_t k() const { return k_; }
+  int64_t n() const { return n_; }
+  int64_t padded_k() const { return padded_k_; }
+  int64_t padded_n() const { return padded_n_; }
+  size_t size() const { return bytes_.size(); }
+
+  // Panel p holds columns [64 p, 64 p + panel_columns(p)).
+  int64_t panels() const { return (padded_n_ + kPanel - 1) / kPanel; }
+  int64_t panel_columns(int64_t panel) const {
+    const int64_t left = padded_n_ - panel * kPanel;
+    return left < kPanel ? left : kPanel;
+  }
+  const uint8_t* panel(int64_t panel) const {
+    return reinterpret_cast<const uint8_t*>(bytes_.data()) + panel * kPanel * padded_k_;
+  }
+
+  // Whether this is what the source would be packed into.
+  bool Holds(const WeightSource& source) const;
+
+ private:
+  int64_t k_, n_, padded_k_, padded_n_;
+  AlignedBuffer bytes_;
+};
+
+inline int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace ortqlora

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+
+namespace ortqlora {
+
+// The thread pool a kernel runs on: ONNX Runtime's own inside a session (ort_op.h), a small pool in tests
+// and benchmarks. Kernels split their outputs over tasks and never a sum, so that results do not depend on
+// the number of threads.
+class Parallel {
+ public:
+  virtual ~Parallel() = default;
+
+  // Calls task(i) once for each i in [0, count), in any order and on any thread; returns when all are done.
+  // The first exception of a task is thrown here.
+  template <typename Task>
+  void For(int64_t count, const Task& task) {
+    if (count == 1) {
+      task(int64_t{0});
+      return;
+    }
+    Shared<Task> shared{task, {}, {}};
+    if (count > 0) Run(static_cast<size_t>(count), &Shared<Task>::Call, &shared);
+    if (shared.error) std::rethrow_exception(shared.error);
+  }
+
+ protected:
+  using TaskFunction = void (*)(void* user_data, size_t index);
+  virtual void Run(size_t count, TaskFunction function, void* user_data) = 0;
+
+ private:
+  template <typename Task>
+  struct Shared {
+    const Task& task;
+    std::atomic_flag failed = ATOMIC_FLAG_INIT;
+    std::exception_ptr error;
+
+    static void Call(void* user_data, size_t index) {
+      auto* self = static_cast<Shared*>(user_data);
+      try {
+        self->task(static_cast<int64_t>(index));
+      } catch (...) {
+        if (!self->failed.test_and_set()) self->error = std::current_exception();
+      }
+    }
+  };
+};
+
+// Everything on the calling thread.
+class Serial final : public Parallel {
+ protected:
+  void Run(size_t count, TaskFunction function, void* user_data) override {
+    for (size_t i = 0; i < count; ++i) function(user_data, i);
+  }
+};
+
+}  // namespace ortqlora
