@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/cpu_path.h"
+#include "ops/matmul_int8/gemm.h"
+
+namespace ortqlora::bench {
+
+// Best rate of the dot instruction a compute mode is built on, out of registers, all threads at once, in
+// multiplications and additions per second. 0 where the path has no such loop (portable).
+double PeakOperationsPerSecond(CpuPath path, Compute compute, Parallel& parallel, int threads);
+
+}  // namespace ortqlora::bench
