@@ -14,10 +14,11 @@ struct Loop {
 #if defined(ORTQLORA_X86)
 
 // 24 independent sums, as many as a tile has: enough to hide any latency.
-#define ORTQLORA_REPEAT24(X)                                                                               \
-  X(0)                                                                                                     \
-  X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) \
-      X(20) X(21) X(22) X(23)
+#define ORTQLORA_REPEAT24(X)                                                                                \
+  X(0)                                                                                                      \
+  X(1)                                                                                                      \
+  X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) \
+      X(21) X(22) X(23)
 #define ORTQLORA_REPEAT12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 
 #define ORTQLORA_ZMM(instruction, i) instruction " %%zmm30, %%zmm31, %%zmm" #i "\n\t"

@@ -1,0 +1,62 @@
+/* The C ABI of libortqlora_ops beside RegisterCustomOps, which ONNX Runtime calls.
+ *
+ * Fixed-width types; the caller owns all memory. Every function returns a status, never throws, and writes a
+ * message (UTF-8, always terminated, cut to fit) to `error` where it fails. `error` may be null, and is left
+ * empty on success. */
+#ifndef ORTQLORA_H_
+#define ORTQLORA_H_
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define ORTQLORA_EXPORT __declspec(dllexport)
+#else
+#define ORTQLORA_EXPORT __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes whenever a function below changes its meaning or an op its schema. */
+#define ORTQLORA_ABI_VERSION 1
+/* Domain of all ops; their version is 1. */
+#define ORTQLORA_DOMAIN "ortqlora"
+
+/* Statuses. */
+#define ORTQLORA_OK 0
+#define ORTQLORA_INVALID_ARGUMENT 1
+#define ORTQLORA_BUFFER_TOO_SMALL 2
+#define ORTQLORA_FAILED 3
+
+/* The ABI version this library was built with: check it before anything else. */
+ORTQLORA_EXPORT int32_t ortqlora_abi_version(int32_t* version, char* error, int64_t error_capacity);
+
+/* Strings: `required` receives the size with terminator, in bytes. With too small a buffer (null and 0 are
+ * fine) nothing else is written and the status is ORTQLORA_BUFFER_TOO_SMALL. */
+
+/* The CPU path a kernel created now would use: "portable", "avx2", "avx512", "avx512_vnni" or "avx512_bf16";
+ * fails as op creation would where the environment variable ORTQLORA_CPU names one this machine lacks. */
+ORTQLORA_EXPORT int32_t ortqlora_cpu_path(char* buffer, int64_t capacity, int64_t* required, char* error,
+                                          int64_t error_capacity);
+
+/* Names of the ops of the domain, each once, separated by line feeds. */
+ORTQLORA_EXPORT int32_t ortqlora_op_names(char* buffer, int64_t capacity, int64_t* required, char* error,
+                                          int64_t error_capacity);
+
+/* Packed copies of constant weights alive in this process, shared between kernels and sessions. */
+ORTQLORA_EXPORT int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, char* error,
+                                                int64_t error_capacity);
+
+/* Called by ONNX Runtime (RegisterCustomOpsLibrary). */
+struct OrtSessionOptions;
+struct OrtApiBase;
+struct OrtStatus;
+ORTQLORA_EXPORT struct OrtStatus* RegisterCustomOps(struct OrtSessionOptions* options,
+                                                    const struct OrtApiBase* base);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ORTQLORA_H_ */

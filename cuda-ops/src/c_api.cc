@@ -1,0 +1,85 @@
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include "common/cpu_path.h"
+#include "common/error.h"
+#include "ops/matmul_int8/weight_registry.h"
+#include "ortqlora.h"
+#include "register.h"
+
+namespace ortqlora {
+namespace {
+
+void WriteMessage(const char* message, char* error, int64_t capacity) {
+  if (error == nullptr || capacity <= 0) return;
+  const size_t size = std::min(std::strlen(message), static_cast<size_t>(capacity - 1));
+  std::memcpy(error, message, size);
+  error[size] = '\0';
+}
+
+template <typename Body>
+int32_t Guard(char* error, int64_t error_capacity, const Body& body) noexcept {
+  try {
+    WriteMessage("", error, error_capacity);
+    return body();
+  } catch (const Error& failure) {
+    WriteMessage(failure.what(), error, error_capacity);
+    return ORTQLORA_INVALID_ARGUMENT;
+  } catch (const std::exception& failure) {
+    WriteMessage(failure.what(), error, error_capacity);
+  } catch (...) {
+    WriteMessage("unknown exception", error, error_capacity);
+  }
+  return ORTQLORA_FAILED;
+}
+
+int32_t CopyOut(const std::string& text, char* buffer, int64_t capacity, int64_t* required) {
+  const auto size = static_cast<int64_t>(text.size()) + 1;
+  if (required != nullptr) *required = size;
+  if (buffer == nullptr || capacity < size) return ORTQLORA_BUFFER_TOO_SMALL;
+  std::memcpy(buffer, text.c_str(), static_cast<size_t>(size));
+  return ORTQLORA_OK;
+}
+
+}  // namespace
+}  // namespace ortqlora
+
+int32_t ortqlora_abi_version(int32_t* version, char* error, int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    if (version == nullptr) ortqlora::Fail("version must not be null.");
+    *version = ORTQLORA_ABI_VERSION;
+    return ORTQLORA_OK;
+  });
+}
+
+int32_t ortqlora_cpu_path(char* buffer, int64_t capacity, int64_t* required, char* error,
+                          int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    return ortqlora::CopyOut(ortqlora::CpuPathName(ortqlora::SelectCpuPath()), buffer, capacity, required);
+  });
+}
+
+int32_t ortqlora_op_names(char* buffer, int64_t capacity, int64_t* required, char* error,
+                          int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    std::string names, last;
+    for (const ortqlora::OpEntry* op : ortqlora::Ops()) {
+      if (op->name == last) continue;
+      last = op->name;
+      names += (names.empty() ? "" : "\n") + last;
+    }
+    return ortqlora::CopyOut(names, buffer, capacity, required);
+  });
+}
+
+int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, char* error, int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    if (count == nullptr || bytes == nullptr) ortqlora::Fail("count and bytes must not be null.");
+    const ortqlora::PackedWeightUsage usage = ortqlora::SharedPackedWeightUsage();
+    *count = usage.count;
+    *bytes = usage.bytes;
+    return ORTQLORA_OK;
+  });
+}

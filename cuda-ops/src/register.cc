@@ -1,0 +1,54 @@
+#include "register.h"
+
+#include "common/ort_op.h"
+#include "ops/dequantize_int8/dequantize_int8.h"
+#include "ops/matmul_int8/matmul_int8.h"
+#include "ortqlora.h"
+
+namespace ortqlora {
+
+// The sole list of ops. One line a variant; variants of an op stand together.
+const std::vector<OpEntry*>& Ops() {
+  static const std::vector<OpEntry*> ops = {
+      Op<MatMulInt8<Element::kFloat>>::Entry(),     Op<MatMulInt8<Element::kHalf>>::Entry(),
+      Op<MatMulInt8Grad<Element::kFloat>>::Entry(), Op<MatMulInt8Grad<Element::kHalf>>::Entry(),
+      Op<DequantizeInt8<Element::kFloat>>::Entry(), Op<DequantizeInt8<Element::kHalf>>::Entry(),
+  };
+  return ops;
+}
+
+namespace {
+
+// Sessions refer to the domain and its ops for as long as they live, hence for as long as the process.
+OrtCustomOpDomain& Domain(const OrtApi& api) {
+  static OrtCustomOpDomain* const domain = [&] {
+    OrtCustomOpDomain* created = nullptr;
+    ThrowIfFailed(api, api.CreateCustomOpDomain(ORTQLORA_DOMAIN, &created));
+    for (OpEntry* op : Ops()) {
+      op->ort = &api;
+      ThrowIfFailed(api, api.CustomOpDomain_Add(created, op));
+    }
+    return created;
+  }();
+  return *domain;
+}
+
+}  // namespace
+}  // namespace ortqlora
+
+OrtStatus* ORT_API_CALL RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+  using ortqlora::kOrtApiVersion;
+  const OrtApi* api = base->GetApi(kOrtApiVersion);
+  if (api == nullptr) {
+    // Every release answers for API version 1, which can at least carry the message.
+    return base->GetApi(1)->CreateStatus(
+        ORT_FAIL, "the ortqlora operators need ONNX Runtime 1.18 or later (C API version 18).");
+  }
+  try {
+    return api->AddCustomOpDomain(options, &ortqlora::Domain(*api));
+  } catch (const std::exception& error) {
+    return api->CreateStatus(ORT_FAIL, error.what());
+  } catch (...) {
+    return api->CreateStatus(ORT_FAIL, "registering the ortqlora operators failed.");
+  }
+}
