@@ -1,6 +1,6 @@
 #include "ops/matmul_int8/packed_weight.h"
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -31,7 +31,7 @@ class QuadReader {
       : source_(source), padded_n_(padded_n), q_(static_cast<size_t>(4 * padded_n)) {}
 
   const int8_t* Read(int64_t quad) {
-    std::memset(q_.data(), 0, q_.size());
+    std::fill(q_.begin(), q_.end(), int8_t{0});
     for (int64_t i = 0; i < 4 && 4 * quad + i < source_.k; ++i) {
       ReadWeightRow(source_, 4 * quad + i, q_.data() + i * padded_n_);
     }
@@ -58,7 +58,7 @@ int64_t WeightSource::size() const {
 
 void ReadWeightRow(const WeightSource& source, int64_t row, int8_t* q) {
   if (source.layout == WeightLayout::kPlain) {
-    std::memcpy(q, static_cast<const int8_t*>(source.data) + row * source.n, static_cast<size_t>(source.n));
+    std::copy_n(static_cast<const int8_t*>(source.data) + row * source.n, source.n, q);
     return;
   }
   const auto* bytes = static_cast<const uint8_t*>(source.data);
