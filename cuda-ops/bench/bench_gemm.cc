@@ -1,7 +1,6 @@
 // Speed of the int8 products beside the peak of their dot instruction in the same run. Converting the rows
 // and unpacking the weight are inside every time.
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "bench/peak.h"
+#include "bench/stopwatch.h"
 #include "common/error.h"
 #include "test/matmul_int8_reference.h"
 #include "test/thread_pool.h"
@@ -50,8 +50,13 @@ Options Parse(int argc, char** argv) {
       options.json = true;
       continue;
     }
+    if (name == "--cpu-time") {
+      Stopwatch::CpuTime() = true;
+      options.threads = 1;
+      continue;
+    }
     if (i + 1 == argc)
-      Fail("'", name, "' is not an option or lacks its value. Options: --json --threads N ",
+      Fail("'", name, "' is not an option or lacks its value. Options: --json --cpu-time --threads N ",
            "--seconds S --rows 1,16 --shapes 512x1376 --compute int8,bf16.");
     const std::string value = argv[++i];
     if (name == "--threads") options.threads = std::stoi(value);
@@ -88,10 +93,9 @@ struct Contender {
 double Seconds(const Contender& contender, const GemmCall& base, int64_t repeats, Parallel& parallel) {
   GemmCall call = base;
   call.direction = contender.direction;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   for (int64_t i = 0; i < repeats; ++i) contender.gemm.Run(call, parallel);
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() /
-         static_cast<double>(repeats);
+  return watch.Seconds() / static_cast<double>(repeats);
 }
 
 // All modes and directions in turn, again and again, each keeping its best: a disturbance of the machine
@@ -119,7 +123,8 @@ std::vector<Contender> Measure(const Options& options, CpuPath path, Shape shape
   for (int round = 0; round < kRounds; ++round) {
     for (Contender& contender : contenders) {
       const double once = Seconds(contender, call, 1, parallel);
-      const int64_t repeats = std::max<int64_t>(1, static_cast<int64_t>(options.seconds / kRounds / once));
+      const int64_t repeats =
+          std::max<int64_t>(1, static_cast<int64_t>(options.seconds / kRounds / std::max(once, 1e-6)));
       contender.best = std::min(contender.best, Seconds(contender, call, repeats, parallel));
     }
   }

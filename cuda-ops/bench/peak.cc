@@ -1,7 +1,8 @@
 #include "bench/peak.h"
 
 #include <algorithm>
-#include <chrono>
+
+#include "bench/stopwatch.h"
 
 namespace ortqlora::bench {
 namespace {
@@ -14,11 +15,12 @@ struct Loop {
 #if defined(ORTQLORA_X86)
 
 // 24 independent sums, as many as a tile has: enough to hide any latency.
-#define ORTQLORA_REPEAT24(X)                                                                                \
-  X(0)                                                                                                      \
-  X(1)                                                                                                      \
-  X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) \
-      X(21) X(22) X(23)
+#define ORTQLORA_REPEAT24(X)                                                                                 \
+  X(0)                                                                                                       \
+  X(1)                                                                                                       \
+  X(2)                                                                                                       \
+  X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) \
+      X(22) X(23)
 #define ORTQLORA_REPEAT12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 
 #define ORTQLORA_ZMM(instruction, i) instruction " %%zmm30, %%zmm31, %%zmm" #i "\n\t"
@@ -73,10 +75,9 @@ double PeakOperationsPerSecond(CpuPath path, Compute compute, Parallel& parallel
   constexpr long kIterations = 200000;
   double best = 0;
   for (int repeat = 0; repeat < 5; ++repeat) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     parallel.For(threads, [&](int64_t) { loop.run(kIterations); });
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, threads * loop.operations * kIterations / seconds.count());
+    best = std::max(best, threads * loop.operations * kIterations / watch.Seconds());
   }
   return best;
 }

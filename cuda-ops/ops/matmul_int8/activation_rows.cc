@@ -14,6 +14,12 @@ namespace {
 // Row starts a power of two apart would all fall into the same few cache sets.
 constexpr int64_t kRowPadding = 64;
 constexpr int64_t kRowsPerTask = 8;
+
+// Largest magnitudes of quantized activations. 13 bits and sign: 8191 * 128 * 2048 < 2^31, so a chunk of
+// 2048 products cannot overflow an int32 sum.
+constexpr float kInt16Limit = 8191;
+constexpr float kInt8Limit = 127;
+
 // A handful of rows is converted sooner than another thread wakes.
 constexpr int64_t kSerialElements = int64_t{1} << 15;
 
@@ -81,34 +87,26 @@ void ActivationRows::ConvertRow(const GemmCall& call, int64_t source_row, int64_
   const auto used = static_cast<size_t>(Dwords(conversion_.format, count_) * 4);
   std::memset(out + used, 0, static_cast<size_t>(stride_) - used);
   scale_[row] = 1.0f;
-  switch (conversion_.format) {
-    case RowFormat::kFloat:
-      WriteFloats(in, row);
-      break;
-    case RowFormat::kBf16:
-      kernels.to_bf16(in, count_, reinterpret_cast<uint16_t*>(out));
-      break;
-    case RowFormat::kInt16:
-    case RowFormat::kInt8:
-      Quantize(in, row);
-      break;
-  }
-}
-
-void ActivationRows::WriteFloats(const float* in, int64_t row) const {
-  auto* out = reinterpret_cast<float*>(data_ + row * stride_);
-  if (conversion_.round_to_bf16) {
-    for (int64_t i = 0; i < count_; ++i) out[i] = BitsFloat(static_cast<uint32_t>(FloatToBf16(in[i])) << 16);
-  } else if (in != out && count_ != 0) {
+  const Compute compute = conversion_.compute;
+  if (compute == Compute::kInt16 || compute == Compute::kInt8) {
+    Quantize(in, row);
+  } else if (conversion_.format == RowFormat::kBf16) {
+    kernels.to_bf16(in, count_, reinterpret_cast<uint16_t*>(out));
+  } else if (compute == Compute::kBf16) {
+    auto* floats = reinterpret_cast<float*>(out);
+    for (int64_t i = 0; i < count_; ++i)
+      floats[i] = BitsFloat(static_cast<uint32_t>(FloatToBf16(in[i])) << 16);
+  } else if (in != buffer && count_ != 0) {
     std::memcpy(out, in, static_cast<size_t>(count_) * sizeof(float));
   }
 }
 
 // One scale a row. A row with NaN or infinity gets the scale NaN, hence NaN in all its outputs.
 void ActivationRows::Quantize(const float* in, int64_t row) const {
+  const RowKernels& kernels = *conversion_.kernels;
   std::byte* out = data_ + row * stride_;
-  const float largest = BitsFloat(conversion_.kernels->max_magnitude_bits(in, count_));
-  const auto limit = static_cast<float>(conversion_.limit);
+  const float largest = BitsFloat(kernels.max_magnitude_bits(in, count_));
+  const float limit = conversion_.compute == Compute::kInt8 ? kInt8Limit : kInt16Limit;
   if (!std::isfinite(largest)) {
     scale_[row] = std::numeric_limits<float>::quiet_NaN();
     std::memset(out, 0, static_cast<size_t>(stride_));
@@ -119,16 +117,21 @@ void ActivationRows::Quantize(const float* in, int64_t row) const {
   scale_[row] = largest / limit;
   // Zeros, or so small (below 1e-34) that the factor overflows: the row counts as zero.
   if (!std::isfinite(factor)) factor = scale_[row] = 0.0f;
-  for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-    const int64_t begin = std::min(count_, chunk * conversion_.chunk);
-    const int64_t count = std::min(count_ - begin, conversion_.chunk);
-    if (conversion_.format == RowFormat::kInt16) {
-      conversion_.kernels->quantize_int16(in + begin, count, factor, reinterpret_cast<int16_t*>(out) + begin);
-    } else {
-      auto* q = reinterpret_cast<int8_t*>(out) + begin;
-      const int32_t sum = conversion_.kernels->quantize_int8(in + begin, count, factor, q);
-      init_[chunk * rows_ + row] = -PackedWeight::kZero * sum;
-    }
+  switch (conversion_.format) {
+    case RowFormat::kInt8:
+      for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+        const int64_t begin = std::min(count_, chunk * conversion_.chunk);
+        const int64_t count = std::min(count_ - begin, conversion_.chunk);
+        auto* q = reinterpret_cast<int8_t*>(out) + begin;
+        init_[chunk * rows_ + row] =
+            -PackedWeight::kZero * kernels.quantize_int8(in + begin, count, factor, q);
+      }
+      break;
+    case RowFormat::kInt16:
+      kernels.quantize_int16(in, count_, factor, reinterpret_cast<int16_t*>(out));
+      break;
+    default:
+      for (int64_t i = 0; i < count_; ++i) reinterpret_cast<float*>(out)[i] = std::nearbyint(in[i] * factor);
   }
 }
 

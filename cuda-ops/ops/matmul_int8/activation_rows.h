@@ -13,9 +13,8 @@ namespace ortqlora {
 struct RowConversion {
   RowFormat format;
   const RowKernels* kernels;
-  int64_t chunk;       // as in GemmKernels
-  int limit;           // largest magnitude of a quantized activation
-  bool round_to_bf16;  // bf16 products on fp32 instructions
+  int64_t chunk;    // as in GemmKernels
+  Compute compute;  // resolved: what the rows are rounded to
 };
 
 // A block of converted rows: [rows][stride] bytes, a scale each, and where each sum of a chunk starts.
@@ -36,7 +35,6 @@ class ActivationRows {
 
  private:
   void ConvertRow(const GemmCall& call, int64_t source_row, int64_t row) const;
-  void WriteFloats(const float* in, int64_t row) const;
   void Quantize(const float* in, int64_t row) const;
 
   const RowConversion& conversion_;

@@ -9,10 +9,6 @@
 namespace ortqlora {
 namespace {
 
-// 13 bits and sign: 8191 * 128 * 2048 < 2^31, so a chunk of 2048 products cannot overflow an int32 sum.
-constexpr int kInt16Limit = 8191;
-constexpr int kInt8Limit = 127;
-
 // Converted rows are kept for a block of rows at a time: about this many bytes stay in a shared L3 and
 // bound the memory of a call, while panels are unpacked again for each block.
 constexpr int64_t kRowBlockBytes = int64_t{4} << 20;
@@ -36,9 +32,9 @@ const RowKernels& RowKernelsOf([[maybe_unused]] CpuPath path) {
 }
 
 // The best kernels of a path for a way of forming products. Where a path lacks the instruction, bf16 runs on
-// fp32 and int8 on int16 instructions: the same numbers, only slower.
-const GemmKernels& GemmKernelsOf([[maybe_unused]] CpuPath path, Compute compute) {
-  const bool integer = compute == Compute::kInt16 || compute == Compute::kInt8;
+// fp32 and int8 on int16 instructions, and on the portable path all on fp32: slower, the same rows.
+const GemmKernels& GemmKernelsOf([[maybe_unused]] CpuPath path, [[maybe_unused]] Compute compute) {
+  [[maybe_unused]] const bool integer = compute == Compute::kInt16 || compute == Compute::kInt8;
 #if defined(ORTQLORA_X86)
   if (path >= CpuPath::kAvx512Bf16 && compute == Compute::kBf16) return Avx512Bf16Kernels();
   if (path >= CpuPath::kAvx512Vnni && compute == Compute::kInt8) return Avx512VnniInt8Kernels();
@@ -46,7 +42,7 @@ const GemmKernels& GemmKernelsOf([[maybe_unused]] CpuPath path, Compute compute)
   if (path >= CpuPath::kAvx512) return integer ? Avx512Int16Kernels() : Avx512FloatKernels();
   if (path >= CpuPath::kAvx2) return integer ? Avx2Int16Kernels() : Avx2FloatKernels();
 #endif
-  return integer ? PortableInt16Kernels() : PortableFloatKernels();
+  return PortableKernels();
 }
 
 // One call, taken apart: rows are converted a block at a time, then each task multiplies its share of the
@@ -256,9 +252,7 @@ Int8Gemm::Int8Gemm(CpuPath path, Compute compute)
       row_kernels_(&RowKernelsOf(path)) {}
 
 void Int8Gemm::Run(const GemmCall& call, Parallel& parallel) const {
-  const bool round_to_bf16 = compute_ == Compute::kBf16 && kernels_->format == RowFormat::kFloat;
-  const int limit = compute_ == Compute::kInt8 ? kInt8Limit : kInt16Limit;
-  const RowConversion conversion{kernels_->format, row_kernels_, kernels_->chunk, limit, round_to_bf16};
+  const RowConversion conversion{kernels_->format, row_kernels_, kernels_->chunk, compute_};
   Plan(*kernels_, conversion, call).Run(parallel);
 }
 

@@ -38,12 +38,14 @@ struct FloatDot {
   using Sum = __m512;
   static constexpr RowFormat kFormat = RowFormat::kFloat;
   static constexpr int kOutputs = 4;
+  static constexpr int kParts = 4;
 
   static Sum Zero() { return _mm512_setzero_ps(); }
   static Sum Start(const int32_t*, int) { return Zero(); }
   static __m512 ToFloat(Sum sum) { return sum; }
   static Sum MultiplyAdd(Sum sum, __m512i row, __m512i weight) {
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(row), _mm512_castsi512_ps(weight), sum);
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
+    return sum;
   }
   static __m128 Fold(Sum sum, const int32_t*, int) {
     const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
@@ -58,12 +60,9 @@ struct FloatDot {
                         WidenSingles(Place(kGradient, 3), Stride(kGradient))};
     __m512i zero_point = _mm512_set1_epi32(128);
 
-    void operator()(__m512i stored, __m512i (&out)[4]) const {
-      ORTQLORA_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const __m512i q = _mm512_sub_epi32(_mm512_shuffle_epi8(stored, widen[i]), zero_point);
-        out[i] = _mm512_castps_si512(_mm512_cvtepi32_ps(q));
-      }
+    void operator()(__m512i stored, int part, __m512i (&out)[1]) const {
+      const __m512i q = _mm512_sub_epi32(_mm512_shuffle_epi8(stored, widen[part]), zero_point);
+      out[0] = _mm512_castps_si512(_mm512_cvtepi32_ps(q));
     }
   };
 };
@@ -73,6 +72,7 @@ struct Int16Format {
   using Sum = __m512i;
   static constexpr RowFormat kFormat = RowFormat::kInt16;
   static constexpr int kOutputs = 2;
+  static constexpr int kParts = 1;
 
   static Sum Zero() { return _mm512_setzero_si512(); }
   static Sum Start(const int32_t*, int) { return Zero(); }
@@ -89,7 +89,7 @@ struct Int16Format {
                         WidenPairs(Place(kGradient, 2), Place(kGradient, 3), Stride(kGradient))};
     __m512i zero_point = _mm512_set1_epi16(128);
 
-    void operator()(__m512i stored, __m512i (&out)[2]) const {
+    void operator()(__m512i stored, int, __m512i (&out)[2]) const {
       out[0] = _mm512_sub_epi16(_mm512_shuffle_epi8(stored, widen[0]), zero_point);
       out[1] = _mm512_sub_epi16(_mm512_shuffle_epi8(stored, widen[1]), zero_point);
     }

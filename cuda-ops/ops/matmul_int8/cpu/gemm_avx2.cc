@@ -1,5 +1,6 @@
 // AVX2 kernels: 6 rows x 2 vectors of 8 columns, 12 sums, 2 weights and 1 broadcast in 16 registers. Every
-// mode goes through a scratch panel. Compiled for AVX2: everything stays in the anonymous namespace.
+// mode goes through a scratch panel. The dot instructions are written as assembly, for the reason given in
+// gemm_avx512.h. Compiled for AVX2: everything stays in the anonymous namespace.
 
 #include <immintrin.h>
 
@@ -29,7 +30,8 @@ struct FloatDot {
   static Sum Zero() { return _mm256_setzero_ps(); }
   static __m256 ToFloat(Sum sum) { return sum; }
   static Sum MultiplyAdd(Sum sum, __m256i row, __m256i weight) {
-    return _mm256_fmadd_ps(_mm256_castsi256_ps(row), _mm256_castsi256_ps(weight), sum);
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(row), "x"(weight));
+    return sum;
   }
 
   // The bytes of element `i` to the dwords of a step.
@@ -52,7 +54,9 @@ struct Int16Dot {
   static Sum Zero() { return _mm256_setzero_si256(); }
   static __m256 ToFloat(Sum sum) { return _mm256_cvtepi32_ps(sum); }
   static Sum MultiplyAdd(Sum sum, __m256i row, __m256i weight) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(row, weight));
+    __m256i products;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(row), "x"(weight));
+    return sum;
   }
 
   // The bytes of elements 2 i and 2 i + 1 to the halves of the dwords of a step.

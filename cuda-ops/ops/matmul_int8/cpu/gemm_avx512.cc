@@ -13,12 +13,12 @@ struct Int16Dot : Int16Format {
 
 const GemmKernels& Avx512FloatKernels() {
   // 512 steps of 64 columns are 128 KB of scratch, half of what the other formats take in L2.
-  static constexpr GemmKernels kKernels = MakeKernels<FloatDot>(512, 16, 16);
+  static constexpr GemmKernels kKernels = MakeKernels<FloatDot>(512, kAlwaysDirect, 8);
   return kKernels;
 }
 
 const GemmKernels& Avx512Int16Kernels() {
-  static constexpr GemmKernels kKernels = MakeKernels<Int16Dot>(2048, 16, 16);
+  static constexpr GemmKernels kKernels = MakeKernels<Int16Dot>(2048, kAlwaysDirect, 40);
   return kKernels;
 }
 

@@ -35,10 +35,16 @@ inline __m512i RepeatLane(long long high, long long low) {
 //   Sum                 vector of 16 sums
 //   kFormat             what rows and scratch panels hold
 //   kOutputs            vectors (steps) that 64 stored bytes make, 4 / elements per step
-//   MultiplyAdd         sum + rows . weights
-//   Converter<gradient> stored bytes to kOutputs step operands. Forward: 16 columns x 4 k as stored, to k
+//   kParts              groups of outputs that can be converted apart, where registers are short
+//   MultiplyAdd         sum + rows . weights, written as assembly: around the intrinsics GCC 12 copies sums
+//                       between registers, runs out of them, and a tile falls to half its speed
+//   Converter<gradient> stored bytes to the step operands of one part. Forward: 16 columns x 4 k as stored,
+//   to k
 //                       pairs (quads, single k). Gradient: each lane holds [4 columns][4 k], to [4 k] of
 //                       column pairs (quads, single columns): the transposition costs no extra shuffle.
+
+template <class Dot>
+constexpr int kPart = Dot::kOutputs / Dot::kParts;
 
 inline __m512 Finished(__m512 sum, const TileCall& call, float row_scale, const float* out, int column) {
   if (!call.first_chunk) sum = _mm512_add_ps(sum, _mm512_loadu_ps(out + column));
@@ -104,15 +110,18 @@ ORTQLORA_KERNEL DirectForward(const TileCall& call) {
   const std::byte* rows = call.rows;
   for (int64_t s = call.steps; s > 0; --s) {
     ORTQLORA_UNROLL
-    for (int g = 0; g < Granules; ++g) {
-      __m512i weight[Dot::kOutputs];
-      convert(LoadBytes(panel + 64 * g), weight);
+    for (int part = 0; part < Dot::kParts; ++part) {
       ORTQLORA_UNROLL
-      for (int r = 0; r < Rows; ++r) {
+      for (int g = 0; g < Granules; ++g) {
+        __m512i weight[kPart<Dot>];
+        convert(LoadBytes(panel + 64 * g), part, weight);
         ORTQLORA_UNROLL
-        for (int i = 0; i < Dot::kOutputs; ++i) {
-          const __m512i row = BroadcastDword(rows + r * call.row_stride + 4 * i);
-          sum[r][g] = Dot::MultiplyAdd(sum[r][g], row, weight[i]);
+        for (int i = 0; i < kPart<Dot>; ++i) {
+          ORTQLORA_UNROLL
+          for (int r = 0; r < Rows; ++r) {
+            const __m512i row = BroadcastDword(rows + r * call.row_stride + 4 * (part * kPart<Dot> + i));
+            sum[r][g] = Dot::MultiplyAdd(sum[r][g], row, weight[i]);
+          }
         }
       }
     }
@@ -120,6 +129,20 @@ ORTQLORA_KERNEL DirectForward(const TileCall& call) {
     rows += 4 * Dot::kOutputs;
   }
   StoreSums<Dot, Rows, Granules>(sum, call);
+}
+
+// Converts 64 stored bytes to all their steps, step_stride bytes apart.
+template <class Dot, class Converter>
+inline void StoreSteps(const Converter& convert, __m512i stored, std::byte* out, int64_t step_stride) {
+  ORTQLORA_UNROLL
+  for (int part = 0; part < Dot::kParts; ++part) {
+    __m512i weight[kPart<Dot>];
+    convert(stored, part, weight);
+    ORTQLORA_UNROLL
+    for (int i = 0; i < kPart<Dot>; ++i) {
+      _mm512_storeu_si512(out + (part * kPart<Dot> + i) * step_stride, weight[i]);
+    }
+  }
 }
 
 template <class Dot>
@@ -130,12 +153,8 @@ ORTQLORA_KERNEL UnpackForward(const UnpackCall& call) {
   std::byte* quad = call.panel;
   for (int64_t k = 0; k < call.reduction; k += 4) {
     for (int64_t g = 0; g < granules; ++g) {
-      __m512i weight[Dot::kOutputs];
-      convert(LoadBytes(stored), weight);
+      StoreSteps<Dot>(convert, LoadBytes(stored), quad + g * call.granule_stride, call.step_stride);
       stored += 64;
-      for (int i = 0; i < Dot::kOutputs; ++i) {
-        _mm512_storeu_si512(quad + g * call.granule_stride + i * call.step_stride, weight[i]);
-      }
     }
     quad += Dot::kOutputs * call.step_stride;
   }
@@ -164,21 +183,60 @@ ORTQLORA_KERNEL UnpackGradient(const UnpackCall& call) {
     for (int64_t column = 0; column < width; column += 16) {
       for (int64_t k = 0; k < call.outputs; k += 16) {
         __m512i quad[4];
-        for (int i = 0; i < 4; ++i) quad[i] = LoadBytes(block + (k + 4 * i) * width + 4 * column);
+        for (int i = 0; i < 4; ++i) {
+          const uint8_t* stored = block + (k + 4 * i) * width + 4 * column;
+          _mm_prefetch(reinterpret_cast<const char*>(stored + 2 * call.panel_stride), _MM_HINT_T0);
+          quad[i] = LoadBytes(stored);
+        }
         TransposeLanes(quad);
         std::byte* out = step + k / 16 * call.granule_stride;
         for (int j = 0; j < 4; ++j) {
-          __m512i weight[Dot::kOutputs];
-          convert(quad[j], weight);
-          for (int i = 0; i < Dot::kOutputs; ++i) {
-            _mm512_storeu_si512(out + (j * Dot::kOutputs + i) * call.step_stride, weight[i]);
-          }
+          StoreSteps<Dot>(convert, quad[j], out + j * Dot::kOutputs * call.step_stride, call.step_stride);
         }
       }
       step += 4 * Dot::kOutputs * call.step_stride;
     }
   }
 }
+
+// One block of a direct gradient: `width` columns of kQuads k-quads. The width is a template parameter of the
+// full case, for then all addresses are constants.
+template <class Dot, int Rows, int Quads, class Converter, class Width>
+[[gnu::always_inline]] inline void AddBlock(typename Dot::Sum (&sum)[Rows][Quads], const Converter& convert,
+                                            __m512i repeat, const std::byte* rows, int64_t row_stride,
+                                            const uint8_t* block, const uint8_t* next, Width width) {
+  for (int64_t column = 0; column < width; column += 16) {
+    ORTQLORA_UNROLL
+    for (int part = 0; part < Dot::kParts; ++part) {
+      __m512i row[Rows][kPart<Dot>];
+      ORTQLORA_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        ORTQLORA_UNROLL
+        for (int i = 0; i < kPart<Dot>; ++i) {
+          row[r][i] = _mm512_permutexvar_epi32(
+              repeat, LoadBytes(rows + r * row_stride + 4 * (part * kPart<Dot> + i)));
+        }
+      }
+      ORTQLORA_UNROLL
+      for (int q = 0; q < Quads; ++q) {
+        const int64_t at = 4 * (q * width + column);
+        if (part == 0) _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T0);
+        __m512i weight[kPart<Dot>];
+        convert(LoadBytes(block + at), part, weight);
+        ORTQLORA_UNROLL
+        for (int r = 0; r < Rows; ++r) {
+          ORTQLORA_UNROLL
+          for (int i = 0; i < kPart<Dot>; ++i) sum[r][q] = Dot::MultiplyAdd(sum[r][q], row[r][i], weight[i]);
+        }
+      }
+    }
+    rows += 16 * Dot::kOutputs;
+  }
+}
+
+struct FullWidth {
+  constexpr operator int64_t() const { return 64; }
+};
 
 // 16 * Granules outputs k. No lanes are transposed: lane j of a stored vector belongs to column quad j, so
 // lane j of the row operand repeats that quad's activations, and the lanes' partial sums are added at the
@@ -187,12 +245,9 @@ template <class Dot, int Rows, int Granules>
 ORTQLORA_KERNEL DirectGradientTile(const DirectGradientCall& call, int64_t first_output) {
   constexpr int kQuads = 4 * Granules;  // of k, a vector of sums each
   const typename Dot::template Converter<true> convert;
-  __m512i repeat[Dot::kOutputs];
-  for (int i = 0; i < Dot::kOutputs; ++i) {
-    const __m512i lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    repeat[i] =
-        _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(Dot::kOutputs)), _mm512_set1_epi32(i));
-  }
+  // Dword 0 of each column quad, four times; later dwords of the quads by loading from further on.
+  const __m512i lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+  const __m512i repeat = _mm512_mullo_epi32(lane, _mm512_set1_epi32(Dot::kOutputs));
   typename Dot::Sum sum[Rows][kQuads];
   ORTQLORA_UNROLL
   for (int r = 0; r < Rows; ++r) {
@@ -201,33 +256,15 @@ ORTQLORA_KERNEL DirectGradientTile(const DirectGradientCall& call, int64_t first
   }
   const uint8_t* panel = call.weight;
   const std::byte* rows = call.tile.rows;
-  for (int64_t n = 0; n < call.reduction; n += 64, panel += call.panel_stride) {
-    const int64_t left = call.reduction - n;
-    const int64_t width = left < 64 ? left : 64;
-    const uint8_t* block = panel + first_output * width;
-    for (int64_t column = 0; column < width; column += 16) {
-      __m512i row[Rows][Dot::kOutputs];
-      ORTQLORA_UNROLL
-      for (int r = 0; r < Rows; ++r) {
-        const __m512i dwords = LoadBytes(rows + r * call.tile.row_stride);
-        ORTQLORA_UNROLL
-        for (int i = 0; i < Dot::kOutputs; ++i) row[r][i] = _mm512_permutexvar_epi32(repeat[i], dwords);
-      }
-      rows += 16 * Dot::kOutputs;
-      ORTQLORA_UNROLL
-      for (int q = 0; q < kQuads; ++q) {
-        const uint8_t* stored = block + 4 * (q * width + column);
-        _mm_prefetch(reinterpret_cast<const char*>(stored + call.panel_stride), _MM_HINT_T0);
-        __m512i weight[Dot::kOutputs];
-        convert(LoadBytes(stored), weight);
-        ORTQLORA_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-          ORTQLORA_UNROLL
-          for (int i = 0; i < Dot::kOutputs; ++i)
-            sum[r][q] = Dot::MultiplyAdd(sum[r][q], row[r][i], weight[i]);
-        }
-      }
-    }
+  int64_t left = call.reduction;
+  for (; left >= 64; left -= 64, panel += call.panel_stride, rows += 64 * Dot::kOutputs) {
+    const uint8_t* block = panel + first_output * 64;
+    AddBlock<Dot>(sum, convert, repeat, rows, call.tile.row_stride, block, block + 2 * call.panel_stride,
+                  FullWidth());
+  }
+  if (left > 0) {
+    const uint8_t* block = panel + first_output * left;
+    AddBlock<Dot>(sum, convert, repeat, rows, call.tile.row_stride, block, block, left);
   }
   const int64_t at = first_output - call.first_output;
   ORTQLORA_UNROLL
@@ -290,7 +327,7 @@ constexpr GemmKernels MakeKernels(int64_t chunk, int direct_forward_rows, int di
   kernels.direct_gradient_rows = direct_gradient_rows;
   // Where the stored bytes are the operand, the tile kernels are already direct.
   if constexpr (Dot::kOutputs > 1) {
-    kernels.unpack_forward = UnpackForward<Dot>;
+    if (direct_forward_rows < kAlwaysDirect) kernels.unpack_forward = UnpackForward<Dot>;
     FillDirectForward<Dot, 1>(kernels);
     FillDirectForward<Dot, 2>(kernels);
     FillDirectForward<Dot, 3>(kernels);

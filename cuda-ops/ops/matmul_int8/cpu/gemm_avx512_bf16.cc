@@ -27,12 +27,14 @@ struct Bf16Dot {
   using Sum = __m512;
   static constexpr RowFormat kFormat = RowFormat::kBf16;
   static constexpr int kOutputs = 2;
+  static constexpr int kParts = 1;
 
   static Sum Zero() { return _mm512_setzero_ps(); }
   static Sum Start(const int32_t*, int) { return Zero(); }
   static __m512 ToFloat(Sum sum) { return sum; }
   static Sum MultiplyAdd(Sum sum, __m512i row, __m512i weight) {
-    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(row), reinterpret_cast<__m512bh>(weight));
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
+    return sum;
   }
   static __m128 Fold(Sum sum, const int32_t*, int) {
     const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
@@ -51,7 +53,7 @@ struct Bf16Dot {
     __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
     __m512i high_of_minus_128 = _mm512_set1_epi8(static_cast<char>(0xC3));
 
-    void operator()(__m512i stored, __m512i (&out)[2]) const {
+    void operator()(__m512i stored, int, __m512i (&out)[2]) const {
       const __m512i u = _mm512_shuffle_epi8(stored, order);
       const __m512i magnitude = _mm512_abs_epi8(_mm512_xor_si512(u, sign));
       const __m512i low_bytes = _mm512_permutex2var_epi8(low[0], magnitude, low[1]);

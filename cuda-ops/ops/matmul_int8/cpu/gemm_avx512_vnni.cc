@@ -3,9 +3,6 @@
 namespace ortqlora {
 namespace {
 
-// The dot instructions are written as assembly: from the intrinsics GCC 12 copies sums between registers
-// around each one, runs out of registers, and the tile falls to half its speed.
-
 struct Int16Dot : Int16Format {
   static Sum MultiplyAdd(Sum sum, __m512i row, __m512i weight) {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
@@ -19,6 +16,7 @@ struct Int8Dot {
   using Sum = __m512i;
   static constexpr RowFormat kFormat = RowFormat::kInt8;
   static constexpr int kOutputs = 1;
+  static constexpr int kParts = 1;
 
   static Sum Zero() { return _mm512_setzero_si512(); }
   static Sum Start(const int32_t* row_init, int row) { return _mm512_set1_epi32(row_init[row]); }
@@ -37,7 +35,7 @@ struct Int8Dot {
     static_assert(kGradient, "forward takes the stored bytes as they are");
     __m512i transpose = RepeatLane(0x0F0B07030E0A0602, 0x0D0905010C080400);
 
-    void operator()(__m512i stored, __m512i (&out)[1]) const {
+    void operator()(__m512i stored, int, __m512i (&out)[1]) const {
       out[0] = _mm512_shuffle_epi8(stored, transpose);
     }
   };
@@ -46,12 +44,12 @@ struct Int8Dot {
 }  // namespace
 
 const GemmKernels& Avx512VnniInt16Kernels() {
-  static constexpr GemmKernels kKernels = MakeKernels<Int16Dot>(2048, 16, 16);
+  static constexpr GemmKernels kKernels = MakeKernels<Int16Dot>(2048, kAlwaysDirect, 40);
   return kKernels;
 }
 
 const GemmKernels& Avx512VnniInt8Kernels() {
-  static constexpr GemmKernels kKernels = MakeKernels<Int8Dot>(4096, 0, 16);
+  static constexpr GemmKernels kKernels = MakeKernels<Int8Dot>(4096, 0, 48);
   return kKernels;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace ortqlora {
 
@@ -67,16 +68,21 @@ using DirectGradientKernel = void (*)(const DirectGradientCall&);
 
 enum class RowFormat { kFloat, kBf16, kInt16, kInt8 };
 
+constexpr int kAlwaysDirect = std::numeric_limits<int>::max();
+
 struct GemmKernels {
   RowFormat format;
   int tile_rows;
   int granules;   // of 16 columns that a tile kernel takes at most
   int64_t chunk;  // reduction elements whose sum cannot overflow and whose scratch panel stays in L2
   TileKernel tile[kMaxTileRows][kMaxGranules];
-  // Null for forward where the stored bytes are the tile kernels' operand as they are.
+  // Null for forward where it is always direct, or the stored bytes are the tile kernels' operand as they
+  // are.
   void (*unpack_forward)(const UnpackCall&);
   void (*unpack_gradient)(const UnpackCall&);
-  // Kernels that convert in registers, without scratch: worth it up to direct_*_rows rows in a call.
+  // Kernels that convert in registers, without scratch: worth it up to direct_*_rows rows in a call
+  // (measured; a cheap conversion hides behind the dot instructions of four rows and then wins at any
+  // height).
   int direct_forward_rows;
   int direct_gradient_rows;
   TileKernel direct_forward[kMaxDirectRows][kMaxGranules];  // panel and steps: stored bytes, k-quads
@@ -94,18 +100,17 @@ struct RowKernels {
   void (*multiply)(const float* a, const float* b, int64_t count, float* out);
   // Bits of the largest magnitude. Any NaN compares above infinity, so one integer maximum finds both.
   uint32_t (*max_magnitude_bits)(const float* in, int64_t count);
-  // Rounds in * factor to integers, which the caller keeps within the type; rows are finite.
+  // Rounds in * factor to integers, which the caller keeps within the type; rows are finite. Null, as the two
+  // below, where no kernel of the path takes such rows.
   void (*quantize_int16)(const float* in, int64_t count, float factor, int16_t* out);
-  // Null where no kernel of the path takes such rows. Returns the sum of what it wrote: stored weights are q
+  // Returns the sum of what it wrote: stored weights are q
   // + 128, so the row's sum starts from -128 times it.
   int32_t (*quantize_int8)(const float* in, int64_t count, float factor, int8_t* out);
-  // Null likewise.
   void (*to_bf16)(const float* in, int64_t count, uint16_t* out);
 };
 
 const RowKernels& PortableRowKernels();
-const GemmKernels& PortableFloatKernels();
-const GemmKernels& PortableInt16Kernels();
+const GemmKernels& PortableKernels();
 
 const RowKernels& Avx2RowKernels();
 const GemmKernels& Avx2FloatKernels();

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "common/half.h"
 #include "ops/matmul_int8/cpu/gemm_kernels.h"
@@ -25,16 +24,11 @@ uint32_t MaxMagnitudeBits(const float* in, int64_t count) {
   return largest;
 }
 
-void QuantizeInt16(const float* in, int64_t count, float factor, int16_t* out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<int16_t>(std::nearbyint(in[i] * factor));
-}
-
 }  // namespace
 
 const RowKernels& PortableRowKernels() {
-  // No int8 and bf16 rows: the int16 and fp32 kernels serve those modes.
   static constexpr RowKernels kKernels = {HalfToFloatRow, FloatToHalfRow, Multiply, MaxMagnitudeBits,
-                                          QuantizeInt16,  nullptr,        nullptr};
+                                          nullptr,        nullptr,        nullptr};
   return kKernels;
 }
 
