@@ -1,6 +1,7 @@
 // Speed of the int8 products beside the peak of their dot instruction in the same run. Converting the rows
 // and unpacking the weight are inside every time.
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -119,15 +120,15 @@ std::vector<Contender> Measure(const Options& options, CpuPath path, Shape shape
       contenders.push_back({compute, direction, Int8Gemm(path, compute)});
     }
   }
-  constexpr int kRounds = 8;
-  for (int round = 0; round < kRounds; ++round) {
+  // Short batches: on a busy machine some of them run undisturbed.
+  constexpr double kBatchSeconds = 1e-3;
+  const Stopwatch total;
+  do {
     for (Contender& contender : contenders) {
-      const double once = Seconds(contender, call, 1, parallel);
-      const int64_t repeats =
-          std::max<int64_t>(1, static_cast<int64_t>(options.seconds / kRounds / std::max(once, 1e-6)));
+      const auto repeats = static_cast<int64_t>(kBatchSeconds / contender.best) + 1;
       contender.best = std::min(contender.best, Seconds(contender, call, repeats, parallel));
     }
-  }
+  } while (total.Seconds() < options.seconds * static_cast<double>(contenders.size()));
   return contenders;
 }
 
@@ -136,6 +137,7 @@ int Run(const Options& options) {
   test::ThreadPool pool(options.threads);
   if (!options.json)
     std::printf("%s, %d threads; GFLOP/s (%% of peak)\n", CpuPathName(path), options.threads);
+  std::array<double, 5> peaks{};  // by compute mode
   for (Shape shape : options.shapes) {
     for (int64_t rows : options.rows) {
       const std::vector<Contender> contenders = Measure(options, path, shape, rows, pool);
@@ -144,7 +146,9 @@ int Run(const Options& options) {
                     static_cast<long long>(rows));
       }
       for (const Contender& c : contenders) {
-        const double peak = PeakOperationsPerSecond(path, c.compute, pool, options.threads) / 1e9;
+        // The best so far: one measurement may have met a busy moment.
+        double& peak = peaks[static_cast<size_t>(c.compute)];
+        peak = std::max(peak, PeakOperationsPerSecond(path, c.compute, pool, options.threads) / 1e9);
         const double rate = 2e-9 * static_cast<double>(rows * shape.k * shape.n) / c.best;
         const char* direction = c.direction == Direction::kForward ? "forward" : "gradient";
         if (options.json) {
@@ -157,6 +161,11 @@ int Run(const Options& options) {
           std::printf("  %s %c %.0f (%.0f)", ComputeName(c.compute), direction[0] == 'f' ? 'F' : 'G', rate,
                       peak == 0 ? 0 : 100 * rate / peak);
         }
+      }
+      if (!options.json && rows == 1) {
+        const double read =
+            ReadBytesPerSecond(path, static_cast<size_t>(shape.k * shape.n), pool, options.threads);
+        std::printf("  [plain read of the weight %.0f GB/s = %.0f GFLOP/s]", read / 1e9, 2 * read / 1e9);
       }
       if (!options.json) std::printf("\n");
       std::fflush(stdout);

@@ -25,6 +25,7 @@ struct OpEntry : OrtCustomOp {
 // Adapts a kernel class to ONNX Runtime. The class provides
 //
 //   static constexpr const char* kName = "MyOp";
+//   static constexpr const char* kProvider = "CUDAExecutionProvider";  // left out: the CPU
 //   static constexpr Port kInputs[] = {{...}, ...}, kOutputs[] = {{...}};
 //   explicit MyOp(const KernelInfo& info);       // session creation: check and prepare everything
 //   void Compute(KernelContext& context) const;  // may run on several threads at once
@@ -115,8 +116,10 @@ class Op {
     entry.version = kOrtApiVersion;
     entry.name = Kernel::kName;
     entry.GetName = [](const OrtCustomOp*) { return Kernel::kName; };
-    // Null is the CPU. A CUDA variant of an op would be one more entry with another provider name.
-    entry.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
+    entry.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* {
+      if constexpr (requires { Kernel::kProvider; }) return Kernel::kProvider;
+      return nullptr;  // the CPU
+    };
     entry.GetInputTypeCount = [](const OrtCustomOp*) { return std::size(Kernel::kInputs); };
     entry.GetInputType = [](const OrtCustomOp*, size_t i) { return Kernel::kInputs[i].type; };
     entry.GetInputCharacteristic = [](const OrtCustomOp*, size_t i) {
