@@ -11,12 +11,6 @@ namespace {
 
 constexpr int64_t kEetqTile = 64;
 
-// Byte of q[k, n] in EETQ's SM80 layout: column pairs are contiguous; inside a pair tiles of 64 k, first
-// the even then the odd column; inside a tile the low and high eight of each 16 k are zipped.
-int64_t EetqOffset(int64_t k, int64_t n, int64_t padded_k) {
-  return (n >> 1) * 2 * padded_k + (k >> 6) * 128 + (n & 1) * 64 + (k & 48) + 2 * (k & 7) + (k >> 3 & 1);
-}
-
 int64_t CheckedProduct(int64_t k, int64_t n) {
   if (n != 0 && k > std::numeric_limits<int64_t>::max() / n) {
     Fail("a weight of K = ", k, ", N = ", n, " is too large to address.");
@@ -24,23 +18,26 @@ int64_t CheckedProduct(int64_t k, int64_t n) {
   return k * n;
 }
 
-// Four rows of the source, zero where they lie beyond K, as [4][padded_n] stored bytes.
-class QuadReader {
+// Sixteen rows of the source, zero where they lie beyond K, as [16][stride] signed bytes. (Rows a power of
+// two apart would fall into the same few cache sets, hence the stride.)
+class GranuleReader {
  public:
-  QuadReader(const WeightSource& source, int64_t padded_n)
-      : source_(source), padded_n_(padded_n), q_(static_cast<size_t>(4 * padded_n)) {}
+  GranuleReader(const WeightSource& source, int64_t padded_n)
+      : source_(source), stride_(padded_n + 64), q_(static_cast<size_t>(kGranule * stride_)) {}
 
-  const int8_t* Read(int64_t quad) {
-    std::fill(q_.begin(), q_.end(), int8_t{0});
-    for (int64_t i = 0; i < 4 && 4 * quad + i < source_.k; ++i) {
-      ReadWeightRow(source_, 4 * quad + i, q_.data() + i * padded_n_);
-    }
+  int64_t stride() const { return stride_; }
+
+  const int8_t* Read(int64_t granule) {
+    const int64_t first = granule * kGranule, rows = std::min(kGranule, source_.k - first);
+    if (rows < kGranule) std::fill(q_.begin(), q_.end(), int8_t{0});
+    ReadWeightRows(source_, first, rows, q_.data(), stride_);
     return q_.data();
   }
 
  private:
+  static constexpr int64_t kGranule = PackedWeight::kGranule;
   const WeightSource& source_;
-  int64_t padded_n_;
+  int64_t stride_;
   std::vector<int8_t> q_;
 };
 
@@ -56,16 +53,21 @@ int64_t WeightSource::size() const {
   return CheckedProduct(RoundUp(k, kEetqTile), RoundUp(n, kEetqTile));
 }
 
-void ReadWeightRow(const WeightSource& source, int64_t row, int8_t* q) {
+void ReadWeightRows(const WeightSource& source, int64_t first, int64_t rows, int8_t* q, int64_t stride) {
   if (source.layout == WeightLayout::kPlain) {
-    std::copy_n(static_cast<const int8_t*>(source.data) + row * source.n, source.n, q);
+    const auto* from = static_cast<const int8_t*>(source.data) + first * source.n;
+    for (int64_t row = 0; row < rows; ++row) std::copy_n(from + row * source.n, source.n, q + row * stride);
     return;
   }
-  const auto* bytes = static_cast<const uint8_t*>(source.data);
+  // EETQ's SM80 layout: column pairs are contiguous; inside a pair tiles of 64 k, first the even then the odd
+  // column; inside a tile the low and high eight of each 16 k are zipped.
   const int64_t padded_k = RoundUp(source.k, kEetqTile);
-  const int64_t even = EetqOffset(row, 0, padded_k);
+  const auto* bytes = static_cast<const uint8_t*>(source.data) + (first >> 6) * 128 + (first & 48);
   for (int64_t n = 0; n < source.n; ++n) {
-    q[n] = static_cast<int8_t>(bytes[even + (n >> 1) * 2 * padded_k + (n & 1) * 64] ^ 0x80u);
+    const uint8_t* zipped = bytes + (n >> 1) * 2 * padded_k + (n & 1) * 64;
+    for (int64_t row = 0; row < rows; ++row) {
+      q[row * stride + n] = static_cast<int8_t>(zipped[2 * (row & 7) + (row >> 3)] ^ 0x80u);
+    }
   }
 }
 
@@ -75,15 +77,17 @@ PackedWeight::PackedWeight(const WeightSource& source)
       padded_k_(RoundUp(source.k, kGranule)),
       padded_n_(RoundUp(source.n, kGranule)),
       bytes_(static_cast<size_t>((source.size(), CheckedProduct(padded_k_, padded_n_)))) {
-  QuadReader reader(source, padded_n_);
+  GranuleReader reader(source, padded_n_);
   auto* bytes = reinterpret_cast<uint8_t*>(bytes_.data());
+  const int8_t* granule = nullptr;
   for (int64_t quad = 0; quad < padded_k_ / 4; ++quad) {
-    const int8_t* q = reader.Read(quad);
+    if (quad % 4 == 0) granule = reader.Read(quad / 4);
+    const int8_t* q = granule + quad % 4 * 4 * reader.stride();
     for (int64_t p = 0; p < panels(); ++p) {
       const int64_t columns = panel_columns(p);
       uint8_t* out = bytes + p * kPanel * padded_k_ + quad * 4 * columns;
       for (int64_t c = 0; c < columns; ++c) {
-        for (int64_t i = 0; i < 4; ++i) out[4 * c + i] = Stored(q[i * padded_n_ + p * kPanel + c]);
+        for (int64_t i = 0; i < 4; ++i) out[4 * c + i] = Stored(q[i * reader.stride() + p * kPanel + c]);
       }
     }
   }
@@ -91,16 +95,19 @@ PackedWeight::PackedWeight(const WeightSource& source)
 
 bool PackedWeight::Holds(const WeightSource& source) const {
   if (source.k != k_ || source.n != n_) return false;
-  QuadReader reader(source, padded_n_);
+  GranuleReader reader(source, padded_n_);
+  const int8_t* granule = nullptr;
   for (int64_t quad = 0; quad < padded_k_ / 4; ++quad) {
-    const int8_t* q = reader.Read(quad);
+    if (quad % 4 == 0) granule = reader.Read(quad / 4);
+    const int8_t* q = granule + quad % 4 * 4 * reader.stride();
     for (int64_t p = 0; p < panels(); ++p) {
       const int64_t columns = panel_columns(p);
       const uint8_t* stored = panel(p) + quad * 4 * columns;
       uint8_t different = 0;
       for (int64_t c = 0; c < columns; ++c) {
         for (int64_t i = 0; i < 4; ++i) {
-          different |= static_cast<uint8_t>(stored[4 * c + i] ^ Stored(q[i * padded_n_ + p * kPanel + c]));
+          different |=
+              static_cast<uint8_t>(stored[4 * c + i] ^ Stored(q[i * reader.stride() + p * kPanel + c]));
         }
       }
       if (different != 0) return false;

@@ -24,8 +24,9 @@ struct WeightSource {
   int64_t size() const;
 };
 
-// Writes q[row, 0..n) of a source as signed bytes.
-void ReadWeightRow(const WeightSource& source, int64_t row, int8_t* q);
+// Writes q[first + i, 0..n) of a source to q + i * stride as signed bytes, for i in [0, rows). `first` is a
+// multiple of 16 and at most 16 rows are read: the groups EETQ's layout keeps together.
+void ReadWeightRows(const WeightSource& source, int64_t first, int64_t rows, int8_t* q, int64_t stride);
 
 // The one copy of a weight that every CPU kernel reads, forward and gradient: one byte a weight, stored as
 // u = q + 128, so that the dot instructions take it as their unsigned operand and the activations stay
