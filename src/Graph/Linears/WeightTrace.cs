@@ -5,6 +5,9 @@ namespace OrtQLoRA.Graph.Linears;
 /// <summary>Follows a value back through layout and type changes to the constant that it is made of.</summary>
 internal sealed class WeightTrace
 {
+    // Real chains have two or three nodes; a damaged file may hold a cycle.
+    private const int LongestChain = 32;
+
     private WeightTrace(Value root, ITensor content)
     {
         Root = root;
@@ -33,7 +36,7 @@ internal sealed class WeightTrace
     public static WeightTrace? Of(Value? value)
     {
         List<Node> chain = [];
-        while (value is not null)
+        while (value is not null && chain.Count < LongestChain)
         {
             if (ConstantContent.Of(value) is { } content)
             {

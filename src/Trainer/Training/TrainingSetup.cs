@@ -63,7 +63,7 @@ internal sealed class TrainingSetup : IDisposable
             Loss = LossHeads.Get(OptionText.Name(settings.Task)),
             LossOutput = facts.LossOutput,
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
-            QuantizedModules = module => IsQuantized(module, settings.Config),
+            QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
             Optimizer = OptimizerRegistry.Create(options.Optimizer),
             MaxGradNorm = options.MaxGradNorm,
             Seed = unchecked((int)options.Seed),
@@ -96,11 +96,6 @@ internal sealed class TrainingSetup : IDisposable
         _graph.Dispose();
         _settings.Dispose();
     }
-
-    /// <summary>Modules that are trained whole stay in floating point.</summary>
-    private static bool IsQuantized(LinearModule module, AdapterConfig config) =>
-        WeightQuantizationPass.IsQuantizedByDefault(module)
-        && !config.AllModulesToSave.Any(name => module.Path.EndsWith(name, StringComparison.Ordinal));
 
     private static string ModuleOf(string parameter)
     {
