@@ -34,6 +34,8 @@ public static class TrainingOptionCatalog
         new("init-adapter", "PATH", "Adapter to start from: PEFT folder or safetensors file.", (o, t) => o.InitAdapter = t, o => o.InitAdapter),
         new("batch", "N", $"Examples of a micro-batch; {Defaults.Batch} by default.", (o, t) => o.Batch = OptionText.Int(t), o => o.Batch),
         new("grad-accum", "N", "Micro-batches of an optimizer step; 1 by default.", (o, t) => o.GradientAccumulation = OptionText.Int(t), o => o.GradientAccumulation),
+        new("chunk-tokens", "N", $"Tokens that pass the graph at a time; {Defaults.ChunkTokens} by default. Less takes less memory.", (o, t) => o.ChunkTokens = OptionText.Int(t), o => o.ChunkTokens),
+        Switch("no-prepack", "Keep no second copy of frozen float weights: less memory, slower matrix products.", (o, v) => o.PrepackWeights = !v, o => !o.PrepackWeights),
         Choice<LossNormalization>("loss-normalization", "How micro-batches weigh; mean by default.", (o, v) => o.LossNormalization = v, o => o.LossNormalization),
         new("max-steps", "N", "Optimizer steps.", (o, t) => o.MaxSteps = OptionText.Long(t), o => o.MaxSteps),
         new("epochs", "N", "Passes over the data; 1 by default if --max-steps is not given.", (o, t) => o.Epochs = OptionText.Double(t), o => o.Epochs),

@@ -82,6 +82,18 @@ public sealed class TrainingOptions
     /// <summary>Micro-batches of an optimizer step.</summary>
     public int GradientAccumulation { get; set; } = 1;
 
+    /// <summary>
+    /// Tokens that pass the graph at a time: a larger micro-batch is cut into parts of whole rows whose gradients add up to
+    /// its own. Less memory, the same result up to rounding.
+    /// </summary>
+    public int ChunkTokens { get; set; } = 512;
+
+    /// <summary>
+    /// Whether ONNX Runtime keeps a second copy of frozen float weights in the layout that its matrix product likes best:
+    /// faster for the price of that memory.
+    /// </summary>
+    public bool PrepackWeights { get; set; } = true;
+
     /// <summary>How micro-batches weigh.</summary>
     public LossNormalization LossNormalization { get; set; }
 

@@ -26,6 +26,9 @@ public sealed class DataCollator
         _padId = padId;
     }
 
+    /// <summary>Whether the model takes exactly one number of rows.</summary>
+    public bool HasFixedBatch => _inputs.Any(i => i.FixedSize(0) is not null);
+
     /// <summary>Makes one batch.</summary>
     /// <param name="examples">At least one example.</param>
     /// <exception cref="TrainingDataException">An example does not fit a fixed size of the model, or shapes differ.</exception>

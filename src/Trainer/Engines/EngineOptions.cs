@@ -16,9 +16,9 @@ public sealed record EngineOptions
 
     /// <summary>
     /// Whether ONNX Runtime keeps a second copy of frozen float weights in the layout its matrix product likes best.
-    /// Batches of a training step are large enough to hide the repacking, so the copy is not worth its memory.
+    /// Without it each product packs its weight anew, which costs some 7 % at 512 rows.
     /// </summary>
-    public bool PrepackWeights { get; init; }
+    public bool PrepackWeights { get; init; } = true;
 
     /// <summary>Prefix of the profile that ONNX Runtime writes of the training session (JSON trace); null for none.</summary>
     public string? ProfilePrefix { get; init; }

@@ -28,10 +28,10 @@ public static class StepBenchmark
         double loss = 0;
         for (int step = -warmup; step < steps; step++)
         {
-            Batch batch = collator.Collate([.. Enumerable.Range(0, options.Batch).Select(row => Row(random, vocabulary, length, row))]);
+            MicroBatch batch = MicroBatch.Create(collator, [.. Enumerable.Range(0, options.Batch).Select(row => Row(random, vocabulary, length, row))], options.ChunkTokens);
             long started = Stopwatch.GetTimestamp();
             setup.Engine.LazyResetGrad();
-            loss = setup.Engine.TrainStep(batch.Inputs);
+            loss = batch.Train(setup.Engine, 1);
             setup.Engine.OptimizerStep();
             if (step >= 0)
             {

@@ -58,7 +58,7 @@ internal sealed class TrainingLoop
             {
                 _cancellationToken.ThrowIfCancellationRequested();
                 window++;
-                Batch[] batches = Collate(indices);
+                MicroBatch[] batches = Collate(indices);
                 if (batches.Length == 0)
                 {
                     continue;
@@ -76,18 +76,18 @@ internal sealed class TrainingLoop
         }
     }
 
-    private StepMetrics Step(long step, double epoch, Batch[] batches)
+    private StepMetrics Step(long step, double epoch, MicroBatch[] batches)
     {
         long started = Stopwatch.GetTimestamp();
         long counted = batches.Sum(b => b.CountedTargets);
         double loss = 0;
         _engine.LazyResetGrad();
-        foreach (Batch batch in batches)
+        foreach (MicroBatch batch in batches)
         {
             double weight = _options.LossNormalization == LossNormalization.Tokens
                 ? (double)batch.CountedTargets / counted
                 : 1.0 / batches.Length;
-            double batchLoss = _engine.TrainStep(batch.Inputs, weight);
+            double batchLoss = batch.Train(_engine, weight);
             if (!double.IsFinite(batchLoss))
             {
                 throw Diverged(step, "loss", batchLoss, [batch]);
@@ -105,10 +105,10 @@ internal sealed class TrainingLoop
     }
 
     /// <summary>The window's micro-batches, without those in which nothing counts: their mean would be 0/0.</summary>
-    private Batch[] Collate(IReadOnlyList<int[]> window)
+    private MicroBatch[] Collate(IReadOnlyList<int[]> window)
     {
-        Batch[] batches = [.. window.Select(indices => _collator.Collate([.. indices.Select(i => _examples[i])]))];
-        foreach (Batch empty in batches.Where(b => b.CountedTargets == 0))
+        MicroBatch[] batches = [.. window.Select(indices => MicroBatch.Create(_collator, [.. indices.Select(i => _examples[i])], _options.ChunkTokens))];
+        foreach (MicroBatch empty in batches.Where(b => b.CountedTargets == 0))
         {
             _callback.OnWarning($"No label counts in the batch of {empty.Describe()}; it is left out.");
         }
@@ -126,7 +126,7 @@ internal sealed class TrainingLoop
         }
     }
 
-    private TrainingDivergedException Diverged(long step, string what, double value, IEnumerable<Batch> batches) => new(
+    private TrainingDivergedException Diverged(long step, string what, double value, IEnumerable<MicroBatch> batches) => new(
         $"The {what} of step {step} is {value} in the batch of {string.Join("; ", batches.Select(b => b.Describe()))}. "
         + "Training stopped with the parameters of the step before. "
         + $"Lower --lr (now {_options.LearningRate}), clip with --max-grad-norm, warm up with --warmup-steps, or look at those lines.",

@@ -71,7 +71,7 @@ internal sealed class TrainingSetup : IDisposable
         try
         {
             callback.OnStage("Creating the sessions");
-            SessionTrainingEngine engine = new(graph.Artifacts, new EngineOptions { IntraOpThreads = options.Threads, ProfilePrefix = options.Profile });
+            SessionTrainingEngine engine = new(graph.Artifacts, new EngineOptions { IntraOpThreads = options.Threads, PrepackWeights = options.PrepackWeights, ProfilePrefix = options.Profile });
             long trainedOfBase = graph.Adapter.Plan.TrainedWeights.Sum(w => w.Parameter.Content.ElementCount());
             long all = model.Graph.Initializers.Where(i => i.Initializer!.ElementType.IsFloatingPoint()).Sum(i => i.Initializer!.ElementCount());
             return new TrainingSetup(facts, settings, graph, engine, all - trainedOfBase);

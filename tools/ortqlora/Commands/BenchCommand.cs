@@ -22,6 +22,8 @@ internal static class BenchCommand
         Option<int> batch = Number("--batch", "Rows of a batch.", 4);
         Option<int> length = Number("--length", "Tokens of a row.", 256);
         Option<int> rank = Number("--rank", "LoRA rank, on all linears.", 16);
+        Option<int> chunk = Number("--chunk-tokens", "Tokens that pass the graph at a time.", new TrainingOptions().ChunkTokens);
+        Option<bool> noPrepack = new("--no-prepack") { Description = "Keep no second copy of frozen float weights." };
         Option<int> warmup = Number("--warmup", "Steps before the timed ones.", 3);
         Option<int> steps = Number("--steps", "Steps to time.", 10);
         Option<int> threads = Number("--threads", "Threads within an operator; 0: one a physical core.", 0);
@@ -30,7 +32,7 @@ internal static class BenchCommand
         Option<string> profile = new("--profile") { Description = "Prefix of a profile of the training session.", HelpName = "PREFIX" };
         Command command = new("step", "Time training steps of a Llama with random weights.")
         {
-            hidden, mlp, layers, heads, vocabulary, batch, length, rank, warmup, steps, threads, quant, ops, profile,
+            hidden, mlp, layers, heads, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, profile,
         };
         command.SetAction(result =>
         {
@@ -52,6 +54,8 @@ internal static class BenchCommand
                 Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!),
                 Ops = OptionText.ChoiceOf<OpsMode>("--ops", result.GetValue(ops)!),
                 Threads = Math.Max(0, result.GetValue(threads)),
+                ChunkTokens = Math.Max(1, result.GetValue(chunk)),
+                PrepackWeights = !result.GetValue(noPrepack),
                 Profile = result.GetValue(profile),
             };
             return Run(context, size, options, size.ContextLength, Math.Max(0, result.GetValue(warmup)), Math.Max(1, result.GetValue(steps)));
