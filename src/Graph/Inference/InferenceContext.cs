@@ -15,6 +15,7 @@ public sealed class InferenceContext
     private readonly Dictionary<string, SymbolicExpression> _expressions = new(StringComparer.Ordinal);
     private readonly Dictionary<string, SymbolicExpression> _equalities = new(StringComparer.Ordinal);
     private readonly HashSet<string> _fresh = new(StringComparer.Ordinal);
+    private readonly HashSet<OnnxGraph> _unrunnable = [];
     private int _depth;
 
     /// <summary>Creates a context for graphs that use one version of ONNX's own operators.</summary>
@@ -85,6 +86,12 @@ public sealed class InferenceContext
     /// <summary>The expression with all factors replaced that are known to equal something plainer; unchanged if that outgrows the limits.</summary>
     internal SymbolicExpression? Resolve(SymbolicExpression? expression) =>
         expression is null || _equalities.Count == 0 ? expression : expression.Substitute(_equalities.GetValueOrDefault) ?? expression;
+
+    /// <summary>Notes that a branch cannot run on the types that reach it.</summary>
+    internal void MarkUnrunnable(OnnxGraph branch) => _unrunnable.Add(branch);
+
+    /// <summary>Whether a branch cannot run on the types that reach it.</summary>
+    internal bool IsUnrunnable(OnnxGraph branch) => _unrunnable.Contains(branch);
 
     /// <summary>Replaces factors in the type of a value that turned out to equal something plainer.</summary>
     internal void Simplify(Value value)

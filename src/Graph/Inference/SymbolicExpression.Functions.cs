@@ -49,7 +49,9 @@ public sealed partial class SymbolicExpression
         {
             BigInteger common = dividend._terms.Concat(divisor._terms).Aggregate(BigInteger.Zero, (g, t) => BigInteger.GreatestCommonDivisor(g, t.Coefficient));
             SymbolicExpression factor = common <= long.MaxValue ? Of((long)common) : One;
-            return Limit(FromAtom(SymbolicAtom.FloorDivision(DivideExactly(dividend, factor)!, DivideExactly(divisor, factor)!)));
+            return DivideExactly(dividend, factor) is SymbolicExpression a && DivideExactly(divisor, factor) is SymbolicExpression b
+                ? Limit(FromAtom(SymbolicAtom.FloorDivision(a, b)))
+                : null;
         }
 
         // floor((n*q + r) / n) = q + floor(r / n) with whole q.

@@ -105,6 +105,10 @@ internal sealed class SymbolicTensor
     /// <summary>Applies a function to every element.</summary>
     internal SymbolicTensor Map(Func<SymbolicExpression?, SymbolicExpression?> function) => new(Dims, [.. Elements.Select(function)]);
 
+    /// <summary>Whether each dimension is 1 or that of the result.</summary>
+    internal bool CanBroadcastTo(ImmutableArray<long> dims) =>
+        Dims.Length <= dims.Length && Dims.Zip(dims.Skip(dims.Length - Dims.Length)).All(p => p.First == 1 || p.First == p.Second);
+
     /// <summary>The content repeated to dimensions that it broadcasts to.</summary>
     internal SymbolicTensor BroadcastTo(ImmutableArray<long> dims)
     {

@@ -45,11 +45,29 @@ public sealed class ShapeInferencePass : GraphPass
             NodeInference.BindSubgraphInputs(node, context);
             foreach (OnnxGraph subgraph in node.Subgraphs)
             {
-                InferNodes(subgraph, context, before);
+                InferSubgraph(node, subgraph, context, before);
             }
 
             NodeInference.Infer(node, context);
             context.FollowContent(node);
+        }
+    }
+
+    // Exporters write If(size == 1) around a Squeeze whose axis may be known to have another size: a branch that
+    // cannot run is none that is taken, so the other one decides.
+    private static void InferSubgraph(Node node, OnnxGraph subgraph, InferenceContext context, Dictionary<Value, OnnxType?> before)
+    {
+        try
+        {
+            InferNodes(subgraph, context, before);
+        }
+        catch (GraphException) when (node.Is("If"))
+        {
+            context.MarkUnrunnable(subgraph);
+            if (node.Subgraphs.All(context.IsUnrunnable))
+            {
+                throw;
+            }
         }
     }
 }

@@ -103,6 +103,29 @@ public sealed class ShapeInferencePassTests
     }
 
     [TestMethod]
+    public void Run_BranchThatCannotRun_LeavesTheOtherToDecide()
+    {
+        // TorchScript's squeeze(1) of a tensor that turns out to have size 3 there.
+        Graph.Input("x", DataType.Float, Dimension.Of("batch"), 3);
+        Graph.Input("c", DataType.Bool);
+        Graph.AddInitializer("axis", DenseTensor.Vector(1L));
+        Node node = Graph.Line("y = If(c)");
+        OnnxGraph then = new("then", Graph);
+        then.Line("a = Squeeze(x, axis)");
+        then.Outputs("a");
+        OnnxGraph otherwise = new("else", Graph);
+        otherwise.Line("b = Identity(x)");
+        otherwise.Outputs("b");
+        node.SetAttribute("then_branch", NodeAttribute.Of(then));
+        node.SetAttribute("else_branch", NodeAttribute.Of(otherwise));
+        new ShapeInferencePass().Run(_model);
+        Assert.AreEqual("y: float[batch, 3]", Graph.GetValue("y").ToString());
+        otherwise.Line("d = MatMul(x, x)");
+        otherwise.Line("e = Squeeze(b, axis)");
+        Assert.ThrowsExactly<GraphException>(() => new ShapeInferencePass().Run(_model), "no branch can run");
+    }
+
+    [TestMethod]
     public void Run_Loop_KnowsTypesAndStackedResults()
     {
         Graph.Input("start", DataType.Float, Dimension.Of("batch"), 3);

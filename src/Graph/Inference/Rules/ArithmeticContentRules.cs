@@ -10,27 +10,27 @@ internal static class ArithmeticContentRules
 {
     internal static void Register(OperatorRegistry registry)
     {
-        registry.AddContent(Elementwise((_, x) => x[0] + x[1]), "Add");
-        registry.AddContent(Elementwise((_, x) => x[0] - x[1]), "Sub");
-        registry.AddContent(Elementwise((_, x) => x[0] * x[1]), "Mul");
-        registry.AddContent(Elementwise(Divide), "Div");
-        registry.AddContent(Elementwise(Modulo), "Mod");
-        registry.AddContent(Elementwise((_, x) => -x[0]), "Neg");
-        registry.AddContent(Elementwise((_, x) => x[0]?.LowerBound >= 0 ? x[0] : x[0]?.UpperBound <= 0 ? -x[0] : null), "Abs");
-        registry.AddContent(Elementwise((_, x) => x[0]), "Floor", "Ceil", "Round");
-        registry.AddContent(Elementwise((_, x) => x.Aggregate(SymbolicExpression.Min)), "Min");
-        registry.AddContent(Elementwise((_, x) => x.Aggregate(SymbolicExpression.Max)), "Max");
-        registry.AddContent(Elementwise((_, x) => x.Aggregate(SymbolicExpression.Add)), "Sum");
-        registry.AddContent(Elementwise((_, x) => Truth(IsZero(x[0] - x[1]))), "Equal");
-        registry.AddContent(Elementwise((_, x) => Truth(IsBelow(x[0], x[1]))), "Less");
-        registry.AddContent(Elementwise((_, x) => Truth(IsBelow(x[1], x[0]))), "Greater");
-        registry.AddContent(Elementwise((_, x) => Truth(!IsBelow(x[1], x[0]))), "LessOrEqual");
-        registry.AddContent(Elementwise((_, x) => Truth(!IsBelow(x[0], x[1]))), "GreaterOrEqual");
-        registry.AddContent(Elementwise((_, x) => Truth(IsZero(x[0]))), "Not");
-        registry.AddContent(Elementwise((_, x) => Truth(IsZero(x[0] * x[1]) is bool zero ? !zero : null)), "And");
-        registry.AddContent(Elementwise((_, x) => Truth(IsZero(x[0] + x[1]) is bool zero ? !zero : null)), "Or");
-        registry.AddContent(Elementwise(Choose), "Where");
-        registry.AddContent(Elementwise((call, x) => Cast(x[0], ConversionRules.TypeAttribute(call, "to"))), "Cast");
+        registry.AddContent(Elementwise(2, (_, x) => x[0] + x[1]), "Add");
+        registry.AddContent(Elementwise(2, (_, x) => x[0] - x[1]), "Sub");
+        registry.AddContent(Elementwise(2, (_, x) => x[0] * x[1]), "Mul");
+        registry.AddContent(Elementwise(2, Divide), "Div");
+        registry.AddContent(Elementwise(2, Modulo), "Mod");
+        registry.AddContent(Elementwise(1, (_, x) => -x[0]), "Neg");
+        registry.AddContent(Elementwise(1, (_, x) => x[0]?.LowerBound >= 0 ? x[0] : x[0]?.UpperBound <= 0 ? -x[0] : null), "Abs");
+        registry.AddContent(Elementwise(1, (_, x) => x[0]), "Floor", "Ceil", "Round");
+        registry.AddContent(Variadic((_, x) => x.Aggregate(SymbolicExpression.Min)), "Min");
+        registry.AddContent(Variadic((_, x) => x.Aggregate(SymbolicExpression.Max)), "Max");
+        registry.AddContent(Variadic((_, x) => x.Aggregate(SymbolicExpression.Add)), "Sum");
+        registry.AddContent(Elementwise(2, (_, x) => Truth(IsZero(x[0] - x[1]))), "Equal");
+        registry.AddContent(Elementwise(2, (_, x) => Truth(IsBelow(x[0], x[1]))), "Less");
+        registry.AddContent(Elementwise(2, (_, x) => Truth(IsBelow(x[1], x[0]))), "Greater");
+        registry.AddContent(Elementwise(2, (_, x) => Truth(!IsBelow(x[1], x[0]))), "LessOrEqual");
+        registry.AddContent(Elementwise(2, (_, x) => Truth(!IsBelow(x[0], x[1]))), "GreaterOrEqual");
+        registry.AddContent(Elementwise(1, (_, x) => Truth(IsZero(x[0]))), "Not");
+        registry.AddContent(Elementwise(2, (_, x) => Truth(IsZero(x[0] * x[1]) is bool zero ? !zero : null)), "And");
+        registry.AddContent(Elementwise(2, (_, x) => Truth(IsZero(x[0] + x[1]) is bool zero ? !zero : null)), "Or");
+        registry.AddContent(Elementwise(3, Choose), "Where");
+        registry.AddContent(Elementwise(1, (call, x) => Cast(x[0], ConversionRules.TypeAttribute(call, "to"))), "Cast");
         registry.AddContent((call, _) => call.ContentOf(0)?.Map(x => Cast(x, call.TypeOf(1))), "CastLike");
         registry.AddContent(Reduce(SymbolicExpression.Multiply, SymbolicExpression.One), "ReduceProd");
         registry.AddContent(Reduce(SymbolicExpression.Add, SymbolicExpression.Zero), "ReduceSum");
@@ -38,7 +38,10 @@ internal static class ArithmeticContentRules
         registry.AddContent(Reduce(SymbolicExpression.Min, null), "ReduceMin");
     }
 
-    private static ContentRule Elementwise(Func<OperatorCall, SymbolicExpression?[], SymbolicExpression?> function) => (call, _) =>
+    private static ContentRule Elementwise(int arity, Func<OperatorCall, SymbolicExpression?[], SymbolicExpression?> function) =>
+        (call, output) => call.Node.Inputs.Count == arity ? Variadic(function)(call, output) : null;
+
+    private static ContentRule Variadic(Func<OperatorCall, SymbolicExpression?[], SymbolicExpression?> function) => (call, _) =>
     {
         SymbolicTensor[] inputs = new SymbolicTensor[call.Node.Inputs.Count];
         for (int i = 0; i < inputs.Length; i++)
@@ -51,7 +54,7 @@ internal static class ArithmeticContentRules
             inputs[i] = content;
         }
 
-        return SymbolicTensor.Combine(inputs, operands => call.Context.Resolve(function(call, operands)));
+        return inputs.Length == 0 ? null : SymbolicTensor.Combine(inputs, operands => call.Context.Resolve(function(call, operands)));
     };
 
     private static ContentRule Reduce(Func<SymbolicExpression?, SymbolicExpression?, SymbolicExpression?> function, SymbolicExpression? empty) => (call, _) =>

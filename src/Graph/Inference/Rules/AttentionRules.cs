@@ -21,7 +21,7 @@ internal static class AttentionRules
         Shape? query = Heads(call, 0, "q_num_heads");
         Shape? key = Heads(call, 1, "kv_num_heads");
         Shape? value = Heads(call, 2, "kv_num_heads");
-        Dimension total = Total(key?[2] ?? Dimension.Unknown, call.HasInput(4) ? call.ShapeOf(4)?[2] ?? Dimension.Unknown : 0);
+        Dimension total = Total(key?[2] ?? Dimension.Unknown, PastLength(call, 4));
         if (query is null || key is null || value is null)
         {
             call.Set(0, call.TypeOf(0), null);
@@ -59,35 +59,33 @@ internal static class AttentionRules
     private static void PackedAttention(OperatorCall call)
     {
         Shape? input = call.ShapeOf(0);
-        Dimension packed = call.ShapeOf(1) is [_, var columns] ? columns : call.ShapeOf(2) is [var length] ? length : Dimension.Unknown;
+        Dimension packed = call.ShapeOf(1) is [_, var columns] ? columns : call.ShapeOf(2) is [var entries] ? entries : Dimension.Unknown;
         Dimension width = call.Node.GetInts("qkv_hidden_sizes") is [_, _, long v] ? v : Divide(packed, 3);
-        call.Set(0, call.TypeOf(0), input is [var batch, var sequence, _] ? new Shape(batch, sequence, width) : null);
-        Shape? past = call.ShapeOf(4);
+        (Dimension batchSize, Dimension length) = input is [var rows, var steps, _] ? (rows, steps) : (Dimension.Unknown, Dimension.Unknown);
+        call.Set(0, call.TypeOf(0), new Shape(batchSize, length, width));
+        Dimension past = !call.HasInput(4) ? 0 : call.ShapeOf(4) is [_, _, _, var cached, _] ? cached : Dimension.Unknown;
         Dimension heads = call.Node.GetInt("num_heads", 0) is long count and > 0 ? count : Dimension.Unknown;
-        Dimension total = call.Node.GetInt("past_present_share_buffer", 0) != 0 ? past?[3] ?? Dimension.Unknown
-            : Total(input?[1] ?? Dimension.Unknown, call.HasInput(4) ? past?[3] ?? Dimension.Unknown : 0);
-        call.Set(1, call.TypeOf(0), new Shape(2, input?[0] ?? Dimension.Unknown, heads, total, heads.Value is long n ? Divide(width, n) : Dimension.Unknown));
+        Dimension total = call.Node.GetInt("past_present_share_buffer", 0) != 0 ? past : Total(length, past);
+        call.Set(1, call.TypeOf(0), new Shape(2, batchSize, heads, total, heads.Value is long n ? Divide(width, n) : Dimension.Unknown));
     }
 
     // query [batch, sequence, width]; key and value [batch, length, width] or [batch, heads, length, size], or packed
     // into the query as [batch, sequence, heads, 3, size].
     private static void MultiHeadAttention(OperatorCall call)
     {
-        Shape? query = call.ShapeOf(0);
-        Shape? value = call.ShapeOf(2);
         long heads = Math.Max(call.Node.GetInt("num_heads", 1), 1);
-        Dimension size = query switch
-        {
-            { Rank: 5 } => query[4],
-            _ when value is { Rank: 3 } => Divide(value[2], heads),
-            _ when value is { Rank: 4 } => value[3],
-            _ when call.ShapeOf(1) is { Rank: 5 } packed => packed[4],
-            _ => Dimension.Unknown,
-        };
-        Dimension length = query is { Rank: 5 } ? query[1] : value is { Rank: 3 } ? value[1] : value is { Rank: 4 } ? value[2] : call.ShapeOf(1) is { Rank: 5 } kv ? kv[1] : Dimension.Unknown;
-        Dimension total = Total(length, call.HasInput(6) ? call.ShapeOf(6)?[2] ?? Dimension.Unknown : 0);
-        Dimension batch = query?[0] ?? Dimension.Unknown;
-        call.Set(0, call.TypeOf(0), query is null ? null : new Shape(batch, query[1], (size.ToExpression() * SymbolicExpression.Of(heads)).ToDimensionOrUnknown()));
+        Shape? query = call.ShapeOf(0);
+        (Dimension batch, Dimension sequence) = query is [var rows, var steps, ..] ? (rows, steps) : (Dimension.Unknown, Dimension.Unknown);
+        (Dimension length, Dimension size) = query is { Rank: 5 } ? (query[1], query[4])
+            : call.ShapeOf(2) switch
+            {
+                [_, var l, var width] => (l, Divide(width, heads)),
+                [_, _, var l, var s] => (l, s),
+                _ when call.ShapeOf(1) is [_, var l, _, _, var s] => (l, s),
+                _ => (Dimension.Unknown, Dimension.Unknown),
+            };
+        Dimension total = Total(length, PastLength(call, 6));
+        call.Set(0, call.TypeOf(0), new Shape(batch, sequence, (size.ToExpression() * SymbolicExpression.Of(heads)).ToDimensionOrUnknown()));
         call.Set(1, call.TypeOf(0), new Shape(batch, heads, total, size));
         call.Set(2, call.TypeOf(0), new Shape(batch, heads, total, size));
     }
@@ -101,10 +99,8 @@ internal static class AttentionRules
         Dimension size = call.ShapeOf(3) is [_, _, _, var past] ? past
             : query is [_, _, var width] ? Divide(width, call.HasInput(1) ? heads : heads + (2 * cached))
             : Dimension.Unknown;
-        Dimension batch = query?[0] ?? Dimension.Unknown;
-        call.Set(0, call.TypeOf(0), query is [_, var sequence, _]
-            ? new Shape(batch, sequence, (size.ToExpression() * SymbolicExpression.Of(heads)).ToDimensionOrUnknown())
-            : null);
+        (Dimension batch, Dimension sequence) = query is [var rows, var steps, _] ? (rows, steps) : (Dimension.Unknown, Dimension.Unknown);
+        call.Set(0, call.TypeOf(0), new Shape(batch, sequence, (size.ToExpression() * SymbolicExpression.Of(heads)).ToDimensionOrUnknown()));
 
         // How far the caches reach is data: the greater of the past's length and total_sequence_length.
         Dimension total = call.ContentOf(6) is { Count: 1 } length && call.ShapeOf(3) is { Rank: 4 } buffer
@@ -113,6 +109,9 @@ internal static class AttentionRules
         call.Set(1, call.TypeOf(0), new Shape(batch, cached, total, size));
         call.Set(2, call.TypeOf(0), new Shape(batch, cached, total, size));
     }
+
+    private static Dimension PastLength(OperatorCall call, int input) =>
+        !call.HasInput(input) ? 0 : call.ShapeOf(input) is [_, _, var length, _] ? length : Dimension.Unknown;
 
     private static Dimension Divide(Dimension dimension, long divisor) =>
         SymbolicExpression.FloorDivide(dimension.ToExpression(), SymbolicExpression.Of(divisor)).ToDimensionOrUnknown();

@@ -30,7 +30,9 @@ internal static class ContentRules
 
     // The node's own shape inference knows the dimensions; the elements and their order stay.
     private static SymbolicTensor? Rearranged(OperatorCall call, int output) =>
-        call.ContentOf(0) is SymbolicTensor content && StaticDims(call, output) is { } dims ? new SymbolicTensor(dims, content.Elements) : null;
+        call.ContentOf(0) is SymbolicTensor content && StaticDims(call, output) is { } dims && SymbolicTensor.TryCount(dims, out int count) && count == content.Count
+            ? new SymbolicTensor(dims, content.Elements)
+            : null;
 
     private static SymbolicTensor? ConstantOfShape(OperatorCall call, int output)
     {
@@ -91,7 +93,8 @@ internal static class ContentRules
         long[]? ends = SliceRule.Bounds(call, "ends", 2)?.Constants();
         long[]? steps = call.HasInput(4) ? call.NumbersOf(4) : starts?.Select(_ => 1L).ToArray();
         if (call.ContentOf(0) is not SymbolicTensor data || starts is null || ends is null || steps is null
-            || SliceRule.AxesOf(call, data.Dims.Length, starts.Length) is not int[] axes)
+            || SliceRule.AxesOf(call, data.Dims.Length, starts.Length) is not int[] axes
+            || starts.Length != axes.Length || ends.Length != axes.Length || steps.Length != axes.Length)
         {
             return null;
         }
@@ -158,7 +161,7 @@ internal static class ContentRules
     }
 
     private static SymbolicTensor? Expand(OperatorCall call, int output) =>
-        call.ContentOf(0) is SymbolicTensor content && StaticDims(call, output) is { } dims && SymbolicTensor.TryCount(dims, out _)
+        call.ContentOf(0) is SymbolicTensor content && StaticDims(call, output) is { } dims && SymbolicTensor.TryCount(dims, out _) && content.CanBroadcastTo(dims)
             ? content.BroadcastTo(dims)
             : null;
 

@@ -49,6 +49,12 @@ internal static class ControlFlowRules
             }
         }
 
+        OnnxGraph[] runnable = [.. branches.Where(b => !call.Context.IsUnrunnable(b))];
+        if (runnable.Length == 1)
+        {
+            branches = [runnable[0], runnable[0]];
+        }
+
         for (int i = 0; i < call.Node.Outputs.Count; i++)
         {
             (Value a, Value b) = (branches[0].Outputs[i], branches[1].Outputs[i]);

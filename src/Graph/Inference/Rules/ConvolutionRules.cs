@@ -54,6 +54,11 @@ internal static class ConvolutionRules
             return;
         }
 
+        if (weight.Rank != input.Rank)
+        {
+            throw call.Error($"weight {call.Node.Inputs[1]} needs the rank of {call.Node.Inputs[0]}");
+        }
+
         call.RequireEqual(input[1], weight[0], "channels of the input and of the weight");
         int axes = input.Rank - 2;
         Dimension channels = (weight[1].ToExpression() * SymbolicExpression.Of(call.Node.GetInt("group", 1))).ToDimensionOrUnknown();

@@ -26,6 +26,11 @@ internal static class SliceRule
             return;
         }
 
+        if (new[] { starts, ends, steps }.Any(t => t is not null && t.Count != axes.Length))
+        {
+            throw call.Error($"it cuts {axes.Length} axes, but has {starts?.Count} starts, {ends?.Count} ends and {steps?.Count} steps");
+        }
+
         Dimension[] dims = [.. shape];
         for (int i = 0; i < axes.Length; i++)
         {
