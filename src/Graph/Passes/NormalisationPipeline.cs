@@ -28,5 +28,8 @@ public static class NormalisationPipeline
         new IfFoldingPass(),
         new ShapeInferencePass(),
         new IdentityEliminationPass(),
-        new DeadNodeEliminationPass());
+        new DeadNodeEliminationPass(),
+
+        // Dimensions of their own are named after values, some of which bear other names now.
+        new ShapeInferencePass());
 }
