@@ -84,7 +84,7 @@ public sealed class DataCollator
 
     private DenseTensor Fill(ModelInput input, IReadOnlyList<TrainingExample> examples, int length)
     {
-        if (input.FixedSize(0) is long rows && rows != examples.Count)
+        if (!ModelInput.IsCache(input.Name) && input.FixedSize(0) is long rows && rows != examples.Count)
         {
             throw new TrainingDataException(
                 examples[0].Source,
@@ -101,6 +101,8 @@ public sealed class DataCollator
             ArtifactNames.Labels when _task == TrainingTask.SequenceClassification =>
                 TensorPacking.Pack(input, [examples.Count], examples.Select(e => e.Label ?? 0).ToArray().AsSpan()),
             ArtifactNames.Labels => Tokens(input, examples, length, TrainingExample.IgnoreIndex, LabelOf),
+            "cache_position" => TensorPacking.Pack(input, [length], [.. Enumerable.Range(0, length).Select(i => (double)i)]),
+            _ when ModelInput.IsCache(input.Name) => EmptyCache(input, examples.Count),
             ArtifactNames.Target => Stack(input, examples, e => e.Target!),
             _ => Stack(input, examples, e => e.OtherInputs[input.Name]),
         };
@@ -141,6 +143,23 @@ public sealed class DataCollator
         }
 
         return TensorPacking.Pack(input, [examples.Count, length], values.AsSpan());
+    }
+
+    /// <summary>A past of length 0; layouts differ, so the names of open dimensions tell which is which.</summary>
+    private static DenseTensor EmptyCache(ModelInput input, int rows)
+    {
+        if (input.Name == "use_cache_branch")
+        {
+            return new DenseTensor(input.ElementType, [1], new byte[1]);
+        }
+
+        Shape shape = input.Shape ?? throw new UnsupportedOpException($"The model's input '{input.Name}' has no shape; export the model without a key/value cache.");
+        long[] dims = [.. shape.Select(d => d.Value
+            ?? (d.Symbol?.Contains("batch", StringComparison.OrdinalIgnoreCase) == true ? rows
+            : d.Symbol is string s && (s.Contains("past", StringComparison.OrdinalIgnoreCase) || s.Contains("seq", StringComparison.OrdinalIgnoreCase)) ? 0
+            : throw new UnsupportedOpException(
+                $"The model's input '{input.Name}' has the shape {shape}; which dimension '{d}' is cannot be told. Export the model without a key/value cache.")))];
+        return new DenseTensor(input.ElementType, dims, new byte[input.ElementType.ByteLength(dims.Aggregate(1L, (n, d) => n * d))]);
     }
 
     private static DenseTensor Stack(ModelInput input, IReadOnlyList<TrainingExample> examples, Func<TrainingExample, ExampleTensor> part)

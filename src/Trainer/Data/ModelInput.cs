@@ -11,6 +11,9 @@ public sealed record ModelInput(string Name, DataType ElementType, Shape? Shape)
     /// <summary>Names of inputs that are filled from a line's tokens; any other input must stand in the data by name.</summary>
     internal static readonly string[] TokenInputs = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
 
+    /// <summary>Whether an input belongs to a key/value cache, which training leaves empty.</summary>
+    internal static bool IsCache(string name) => name.StartsWith("past", StringComparison.Ordinal) || name is "use_cache_branch" or "cache_position";
+
     /// <summary>The size of an axis if it is a number.</summary>
     internal long? FixedSize(int axis) => Shape is not null && axis < Shape.Rank ? Shape[axis].Value : null;
 }

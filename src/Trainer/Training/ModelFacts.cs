@@ -6,7 +6,7 @@ using OrtQLoRA.Trainer.Data;
 namespace OrtQLoRA.Trainer.Training;
 
 /// <summary>What data and losses need to know of a model.</summary>
-/// <param name="Inputs">What a batch must fill; inputs of a key/value cache are left out.</param>
+/// <param name="Inputs">What a batch must fill.</param>
 /// <param name="LossOutput">The output that the loss is taken of.</param>
 /// <param name="VocabularySize">Number of token ids, if the embedding tells.</param>
 /// <param name="ClassCount">Length of the loss output's last axis, if known.</param>
@@ -23,20 +23,17 @@ public sealed record ModelFacts(IReadOnlyList<ModelInput> Inputs, string LossOut
         LinearSites sites = LinearFinder.Find(model);
         Value output = FindLossOutput(model.Graph, lossOutput);
         return new ModelFacts(
-            [.. model.Graph.RequiredInputs.Where(i => !IsCache(i.Name)).Select(i => new ModelInput(i.Name, i.ElementType, i.Shape))],
+            [.. model.Graph.RequiredInputs.Select(i => new ModelInput(i.Name, i.ElementType, i.Shape))],
             output.Name,
             sites.Modules.FirstOrDefault(m => m.Kind == LinearKind.Embedding && m.Sites.Any(s => ComesFrom(s.Input, "input_ids")))?.InFeatures,
             (output.Shape is { Rank: > 0 } shape ? shape[-1].Value : null) ?? sites.Modules.FirstOrDefault(m => m.IsOutputHead)?.OutFeatures);
     }
 
     /// <summary>Inputs that lines must bring by name.</summary>
-    internal IReadOnlyCollection<string> OtherInputs => [.. Inputs.Select(i => i.Name).Except(ModelInput.TokenInputs)];
+    internal IReadOnlyCollection<string> OtherInputs => [.. Inputs.Select(i => i.Name).Except(ModelInput.TokenInputs).Where(n => !ModelInput.IsCache(n))];
 
     /// <summary>Whether the model takes token ids.</summary>
     internal bool NeedsTokens => Inputs.Any(i => i.Name == "input_ids");
-
-    private static bool IsCache(string name) =>
-        name.StartsWith("past", StringComparison.Ordinal) || name is "use_cache_branch" or "cache_position";
 
     private static Value FindLossOutput(OnnxGraph graph, string? name)
     {

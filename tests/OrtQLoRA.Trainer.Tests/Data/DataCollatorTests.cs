@@ -85,6 +85,20 @@ public sealed class DataCollatorTests
         Assert.AreEqual(2, batch.CountedTargets);
     }
 
+    [TestMethod]
+    public void Collate_KeyValueCache_IsEmpty()
+    {
+        ModelInput[] inputs =
+        [
+            new("past_key_values.0.key", DataType.Float, new Shape(Dimension.Of("batch_size"), 4, Dimension.Of("past_sequence_length"), 8)),
+            new("use_cache_branch", DataType.Bool, Shape.Of(1)),
+        ];
+        Batch batch = new DataCollator(inputs, TrainingTask.CausalLm).Collate([Tokens(1, 2), Tokens(3)]);
+
+        CollectionAssert.AreEqual(new long[] { 2, 4, 0, 8 }, batch.Inputs["past_key_values.0.key"].Dims.ToArray());
+        CollectionAssert.AreEqual(new long[] { 0 }, batch.Inputs["use_cache_branch"].ToInt64s());
+    }
+
     private static ModelInput[] Inputs(params string[] names) => [.. names.Select(n => new ModelInput(n, DataType.Int64, TokenShape))];
 
     private static TrainingExample Tokens(params long[] ids) => new() { Source = new("f", 1), InputIds = ids };

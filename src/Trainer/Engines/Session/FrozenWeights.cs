@@ -1,3 +1,4 @@
+using System.Buffers;
 using Microsoft.ML.OnnxRuntime;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Serialization;
@@ -5,11 +6,11 @@ using OrtQLoRA.Graph.Serialization;
 namespace OrtQLoRA.Trainer.Engines.Session;
 
 /// <summary>
-/// The frozen weights of all sessions of an engine, once each. Mapped tensors are used where the file is mapped, others are
-/// copied once into native memory. The bytes that a session is created from hold only references; each session borrows
+/// The frozen weights of all sessions of an engine, once each. Mapped tensors are used where the file is mapped, tensors in
+/// memory where they lie, pinned; others are copied once into native memory. The bytes that a session is created from hold only references; each session borrows
 /// the memory, which must therefore outlive it.
 /// </summary>
-internal sealed class FrozenWeights : IDisposable
+internal sealed unsafe class FrozenWeights : IDisposable
 {
     /// <summary>
     /// Initializers up to this size stay in the model's bytes: shapes, axes and scales, which ONNX Runtime reads while it
@@ -21,6 +22,7 @@ internal sealed class FrozenWeights : IDisposable
 
     private readonly Dictionary<ITensor, Block> _blocks = new(ReferenceEqualityComparer.Instance);
     private readonly List<NativeBuffer> _copies = [];
+    private readonly List<MemoryHandle> _pins = [];
 
     /// <summary>Bytes of weights that had to be copied into native memory.</summary>
     internal long CopiedBytes => _copies.Sum(c => c.ByteLength);
@@ -68,7 +70,13 @@ internal sealed class FrozenWeights : IDisposable
             copy.Dispose();
         }
 
+        foreach (MemoryHandle pin in _pins)
+        {
+            pin.Dispose();
+        }
+
         _copies.Clear();
+        _pins.Clear();
         _blocks.Clear();
     }
 
@@ -89,6 +97,17 @@ internal sealed class FrozenWeights : IDisposable
         if (tensor is ExternalTensor mapped && mapped.Address % elementBytes == 0)
         {
             return mapped.Address;
+        }
+
+        if (tensor is DenseTensor dense)
+        {
+            MemoryHandle pin = dense.Data.Pin();
+            _pins.Add(pin);
+            nint address = (nint)pin.Pointer;
+            if (address % elementBytes == 0)
+            {
+                return address;
+            }
         }
 
         NativeBuffer copy = new(tensor.ByteLength);

@@ -1,0 +1,62 @@
+using System.Globalization;
+using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Safetensors;
+
+namespace OrtQLoRA.Trainer.Engines;
+
+/// <summary>
+/// Keeps an engine's state in a safetensors file: a parameter under its name, a state of the optimizer under
+/// <c>&lt;parameter&gt;.&lt;state&gt;</c> (for example <c>.exp_avg</c>), states and steps in the metadata.
+/// </summary>
+public static class EngineStateFile
+{
+    private const string StepsKey = "ortqlora.steps";
+    private const string StatesKey = "ortqlora.optimizer_states";
+
+    /// <summary>Writes a state; the file appears whole or not at all.</summary>
+    /// <exception cref="FileWriteException">The file cannot be written.</exception>
+    public static void Write(string path, EngineState state)
+    {
+        IEnumerable<KeyValuePair<string, ITensor>> parameters = state.Parameters.Select(p => KeyValuePair.Create(p.Key, (ITensor)p.Value));
+        IEnumerable<KeyValuePair<string, ITensor>> states = state.OptimizerStates.SelectMany(
+            s => s.Value.Select(p => KeyValuePair.Create($"{p.Key}.{s.Key}", (ITensor)p.Value)));
+        SafetensorsWriter.Write(path, parameters.Concat(states),
+        [
+            new(StepsKey, state.CompletedSteps.ToString(CultureInfo.InvariantCulture)),
+            new(StatesKey, string.Join(',', state.OptimizerStates.Keys)),
+        ]);
+    }
+
+    /// <summary>Reads a state into memory.</summary>
+    /// <exception cref="ModelFormatException">The file is absent, truncated, or no engine state.</exception>
+    public static EngineState Read(string path)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        if (!file.Metadata.TryGetValue(StepsKey, out string? text)
+            || !long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long steps)
+            || !file.Metadata.TryGetValue(StatesKey, out string? names))
+        {
+            throw new ModelFormatException($"'{path}' is no engine state: its metadata lack '{StepsKey}' or '{StatesKey}'.");
+        }
+
+        string[] states = names.Split(',', StringSplitOptions.RemoveEmptyEntries);
+        Dictionary<string, DenseTensor> parameters = [];
+        Dictionary<string, Dictionary<string, DenseTensor>> byState = states.ToDictionary(s => s, _ => new Dictionary<string, DenseTensor>());
+        foreach ((string key, ITensor tensor) in file.Tensors)
+        {
+            DenseTensor copy = new(tensor.ElementType, tensor.Dims, tensor.ToBytes());
+            string? state = states.FirstOrDefault(s => key.EndsWith("." + s, StringComparison.Ordinal));
+            if (state is null)
+            {
+                parameters[key] = copy;
+            }
+            else
+            {
+                byState[state][key[..^(state.Length + 1)]] = copy;
+            }
+        }
+
+        return new EngineState(steps, parameters, byState.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, DenseTensor>)s.Value));
+    }
+}
