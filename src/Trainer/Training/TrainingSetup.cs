@@ -1,7 +1,6 @@
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.IR;
-using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Quantization;

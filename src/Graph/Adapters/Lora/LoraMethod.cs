@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Linears;
 
@@ -32,7 +33,12 @@ public sealed class LoraMethod : IAdapterMethod
         }
 
         lora.Validate();
-        IReadOnlyList<LinearModule> modules = new TargetModuleMatcher(lora.TargetOptions()).Select(sites);
+        // Modules to save match by the bare end of the path, so that 'classifier' takes 'pre_classifier' too: what is trained
+        // whole needs no adapter beside it.
+        IReadOnlyList<LinearModule> modules =
+        [
+            .. new TargetModuleMatcher(lora.TargetOptions()).Select(sites).Where(m => SavedModules.Owner(m.Path + ".weight", lora.AllModulesToSave) is null),
+        ];
         if (modules.Where(m => m.Kind == LinearKind.Convolution).Select(m => m.Path).ToArray() is { Length: > 0 } convolutions)
         {
             throw new ConfigurationException($"target_modules: LoRA on convolutions is not supported: {string.Join(", ", convolutions)}. Exclude them with exclude_modules.");
