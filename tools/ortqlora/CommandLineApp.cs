@@ -30,6 +30,7 @@ internal static class CommandLineApp
             QuantizeCommand.Create(context),
             DoctorCommand.Create(context),
             BenchCommand.Create(context),
+            DemoCommand.Create(context),
         };
     }
 

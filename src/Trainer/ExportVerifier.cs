@@ -1,0 +1,92 @@
+using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
+using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Serialization;
+using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Engines;
+using OrtQLoRA.Trainer.Runs;
+using OrtQLoRA.Trainer.Training;
+
+namespace OrtQLoRA.Trainer;
+
+/// <summary>Compares an exported model, in a plain session with default options, with the graph that was trained.</summary>
+public static class ExportVerifier
+{
+    /// <summary>Runs both models on the same examples.</summary>
+    /// <param name="run">The run: its base model with its adapter is the graph that was trained.</param>
+    /// <param name="exportedModel">The exported model.</param>
+    /// <param name="dataPath">Data in the form that the run was trained on.</param>
+    /// <param name="exampleCount">Examples to take, from the first on.</param>
+    /// <returns><c>|exported - trained| / |trained|</c> over all outputs of the kind the loss was taken of, padding included.</returns>
+    /// <exception cref="ConfigurationException">The run's model or adapter is gone or does not fit.</exception>
+    /// <exception cref="EngineException">ONNX Runtime refuses the exported model.</exception>
+    public static double RelativeDifference(RunFolder run, string exportedModel, string dataPath, int exampleCount = 8)
+    {
+        TrainingOptions options = run.ReadOptions();
+        options.InitAdapter = run.AdapterFolder;
+        using OnnxModel model = OnnxModelReader.Read(options.Model);
+        ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
+        AdapterSettings settings = AdapterSettings.Create(options);
+        using TrainingSetup setup = TrainingSetup.Create(model, facts, settings, options, NullCallback.Instance);
+        DataSetup data = new(facts, setup.Task, options);
+        DataCollator collator = new(setup.BatchInputs, setup.Task, data.PadId);
+        using InferenceSession exported = Open(exportedModel);
+        double difference = 0;
+        double norm = 0;
+        foreach (TrainingExample[] chunk in data.Read(dataPath).Take(exampleCount).Chunk(options.Batch))
+        {
+            Batch batch = collator.Collate(chunk);
+            float[] expected = setup.Engine.EvalStep(batch.Inputs, facts.LossOutput).Outputs[facts.LossOutput].ToFloats();
+            float[] actual = Run(exported, batch, facts.LossOutput);
+            for (int i = 0; i < expected.Length; i++)
+            {
+                double d = (double)actual[i] - expected[i];
+                difference += d * d;
+                norm += (double)expected[i] * expected[i];
+            }
+        }
+
+        return Math.Sqrt(difference / norm);
+    }
+
+    private static InferenceSession Open(string path)
+    {
+        try
+        {
+            return new InferenceSession(path);
+        }
+        catch (OnnxRuntimeException e)
+        {
+            throw new EngineException($"ONNX Runtime cannot open the exported model '{path}': {e.Message}", e);
+        }
+    }
+
+    private static float[] Run(InferenceSession session, Batch batch, string output)
+    {
+        List<OrtValue> inputs = [];
+        try
+        {
+            foreach (string name in session.InputNames)
+            {
+                DenseTensor tensor = batch.Inputs[name];
+                OrtValue value = OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, (TensorElementType)tensor.ElementType, [.. tensor.Dims]);
+                inputs.Add(value);
+                tensor.Data.Span.CopyTo(value.GetTensorMutableRawData());
+            }
+
+            using RunOptions options = new();
+            using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(options, session.InputNames, inputs, [output]);
+            return Engines.Session.TensorCopy.Of(outputs[0]).ToFloats();
+        }
+        finally
+        {
+            foreach (OrtValue input in inputs)
+            {
+                input.Dispose();
+            }
+        }
+    }
+}
