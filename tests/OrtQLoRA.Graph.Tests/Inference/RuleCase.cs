@@ -16,7 +16,11 @@ internal sealed partial class RuleCase
     /// <summary>Sizes that the symbols of cases have when a case is run.</summary>
     internal static IReadOnlyDictionary<string, long> Sizes { get; } = new Dictionary<string, long>
     {
-        ["batch"] = 2, ["sequence"] = 5, ["past"] = 3, ["n"] = 4, ["m"] = 6,
+        ["batch"] = 2,
+        ["sequence"] = 5,
+        ["past"] = 3,
+        ["n"] = 4,
+        ["m"] = 6,
     };
 
     internal RuleCase(string operation, string inputs, string attributes, int outputs, long opset)
