@@ -11,11 +11,10 @@ internal static class ReadmeExample
     public static TrainingResult Run()
     {
         // <readme>
-        TrainingResult result = QLoraTrainer.Run(new TrainingOptions
-        {
-            Model = "model.onnx", Tokenizer = "tokenizer.bin", Data = "train.jsonl", Out = "run",
-            Quantization = QuantizationKind.Eetq, Rank = 16, Epochs = 3, LearningRate = 1e-3,
-        });
+        TrainingOptions options = new() { Model = "model.onnx", Tokenizer = "tokenizer.bin", Data = "train.jsonl", Out = "run" };
+        options.Quantization = QuantizationKind.Eetq;
+        options.Rank = 16;
+        TrainingResult result = QLoraTrainer.Run(options);
         RunExporter.ExportMerged(RunFolder.Open(result.RunFolder), "merged.onnx");
         // </readme>
         return result;
