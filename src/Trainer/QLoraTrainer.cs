@@ -5,6 +5,7 @@ using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Engines;
 using OrtQLoRA.Trainer.Evaluation;
 using OrtQLoRA.Trainer.Runs;
 using OrtQLoRA.Trainer.Training;
@@ -91,8 +92,9 @@ public static class QLoraTrainer
             setup.SaveAdapter(folder.AdapterFolder);
             throw new TrainingDivergedException($"{e.Message} The adapter after step {e.Step - 1} is in '{folder.AdapterFolder}'.", e.Step);
         }
-        catch (OperationCanceledException)
+        catch (Exception e) when (e is OperationCanceledException or EngineException)
         {
+            // Parameters change only in whole optimizer steps, so they are those of the last good one.
             setup.SaveAdapter(folder.AdapterFolder);
             throw;
         }

@@ -37,7 +37,7 @@ internal static class CommandLineApp
     internal static int Run(string[] arguments, TextWriter output, TextWriter error)
     {
         RootCommand root = CreateRoot(new CommandContext(output, error), out Option<bool> verbose);
-        ParseResult parsed = root.Parse(arguments);
+        ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
         bool isVerbose = parsed.GetValue(verbose);
         if (parsed.Errors.Count > 0)
         {

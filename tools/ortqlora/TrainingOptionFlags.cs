@@ -23,9 +23,13 @@ internal sealed class TrainingOptionFlags
         command.Options.Add(_config);
         foreach (TrainingOption setting in TrainingOptionCatalog.All.Where(o => !without.Contains(o.Name)))
         {
-            Option flag = setting.Value is null
-                ? new Option<bool>("--" + setting.Name) { Description = setting.Description }
-                : new Option<string>("--" + setting.Name) { Description = setting.Description, HelpName = setting.Value };
+            string name = "--" + setting.Name;
+            Option flag = setting switch
+            {
+                { Value: null } => new Option<bool>(name) { Description = setting.Description },
+                { IsList: true } => new Option<string[]>(name) { Description = setting.Description, HelpName = setting.Value, AllowMultipleArgumentsPerToken = true },
+                _ => new Option<string>(name) { Description = setting.Description, HelpName = setting.Value },
+            };
             command.Options.Add(flag);
             _flags.Add((setting, flag));
         }
@@ -49,7 +53,12 @@ internal sealed class TrainingOptionFlags
                 continue;
             }
 
-            string text = flag is Option<bool> toggle ? result.GetValue(toggle).ToString() : result.GetValue((Option<string>)flag) ?? "";
+            string text = flag switch
+            {
+                Option<bool> toggle => result.GetValue(toggle).ToString(),
+                Option<string[]> list => string.Join('\n', result.GetValue(list)!),
+                _ => result.GetValue((Option<string>)flag) ?? "",
+            };
             if (TrainingOptionsFile.TrySet(options, setting, text, flag.Name) is string fault)
             {
                 faults.Add(fault);

@@ -32,9 +32,8 @@ public static class OptionText
     };
 
     /// <summary>Entries between commas or spaces, or on lines of their own.</summary>
-    public static IReadOnlyList<string> List(string text) => text.Contains('\n')
-        ? Lines(text)
-        : text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+    public static IReadOnlyList<string> List(string text) =>
+        text.Split([',', ' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     /// <summary>Module names, or one regular expression: text on one line with characters that no module path has.</summary>
     public static ModuleSelector Modules(string text) =>

@@ -13,6 +13,9 @@ public sealed record TrainingOption(
     Action<TrainingOptions, string> Apply,
     Func<TrainingOptions, object?> Read)
 {
+    /// <summary>Whether several values may follow.</summary>
+    public bool IsList => Value is "NAMES" or "NUMBERS";
+
     /// <summary>Whether the value names a file or folder.</summary>
     public bool IsPath => Value is "FILE" or "FOLDER" or "PATH";
 }

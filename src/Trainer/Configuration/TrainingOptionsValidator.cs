@@ -5,6 +5,11 @@ namespace OrtQLoRA.Trainer.Configuration;
 /// <summary>Finds all faults of training options at once.</summary>
 internal static class TrainingOptionsValidator
 {
+    /// <summary>Beyond any weight's own rank; larger numbers are typing errors that would take all memory.</summary>
+    private const int LargestRank = 65536;
+
+    private const int MostThreads = 1024;
+
     internal static void Validate(TrainingOptions options)
     {
         IReadOnlyList<string> faults = Faults(options);
@@ -34,7 +39,7 @@ internal static class TrainingOptionsValidator
         RequireExists(faults, "--init-adapter", o.InitAdapter);
         RequireExists(faults, "--tokenizer", o.Tokenizer);
 
-        Require(o.Rank is null or > 0, $"--rank is {o.Rank}; it must be at least 1.");
+        Require(o.Rank is null or (> 0 and <= LargestRank), $"--rank is {o.Rank}; it must lie in 1 to {LargestRank}.");
         Require(o.Alpha is null || IsPositive(o.Alpha.Value), $"--alpha is {o.Alpha}; it must be a number above 0.");
         Require(o.Dropout is null or (>= 0 and < 1), $"--dropout is {o.Dropout}; it must be at least 0 and below 1.");
         Require(o.Targets is not { Names.Count: 0 }, "--targets is empty; name module suffixes, one regular expression, or all-linear.");
@@ -54,7 +59,7 @@ internal static class TrainingOptionsValidator
         Require(o.WarmupSteps >= 0, $"--warmup-steps is {o.WarmupSteps}; it must be 0 or more.");
         Require(o.MaxLength is null or > 1, $"--max-length is {o.MaxLength}; it must be at least 2.");
         Require(o.PadId is null or >= 0, $"--pad-id is {o.PadId}; it must be 0 or more.");
-        Require(o.Threads >= 0, $"--threads is {o.Threads}; it must be 0 (one a core) or more.");
+        Require(o.Threads is >= 0 and <= MostThreads, $"--threads is {o.Threads}; it must lie in 0 (one a core) to {MostThreads}.");
         faults.AddRange(o.Optimizer.Faults());
         return faults;
     }

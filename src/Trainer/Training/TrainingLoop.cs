@@ -87,7 +87,7 @@ internal sealed class TrainingLoop
             double weight = _options.LossNormalization == LossNormalization.Tokens
                 ? (double)batch.CountedTargets / counted
                 : 1.0 / batches.Length;
-            double batchLoss = batch.Train(_engine, weight);
+            double batchLoss = Train(batch, weight, step);
             if (!double.IsFinite(batchLoss))
             {
                 throw Diverged(step, "loss", batchLoss, [batch]);
@@ -102,6 +102,18 @@ internal sealed class TrainingLoop
         return double.IsFinite(norm)
             ? new StepMetrics(step, epoch, loss, norm, rate, batches.Sum(b => b.Tokens), Stopwatch.GetElapsedTime(started).TotalSeconds)
             : throw Diverged(step, "gradient norm", norm, batches);
+    }
+
+    private double Train(MicroBatch batch, double weight, long step)
+    {
+        try
+        {
+            return batch.Train(_engine, weight);
+        }
+        catch (EngineException e)
+        {
+            throw new EngineException($"Step {step} failed in the batch of {batch.Describe()}. {e.Message}", e, e.IsUserError);
+        }
     }
 
     /// <summary>The window's micro-batches, without those in which nothing counts: their mean would be 0/0.</summary>
