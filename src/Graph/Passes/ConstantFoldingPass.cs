@@ -209,7 +209,8 @@ public sealed class ConstantFoldingPass : GraphPass
     // Conversions of numbers outside the target's range give what the processor gives.
     private static bool IsPlatformDependent(Node node, ReferenceTensor?[] inputs) =>
         (node.Is("Cast") || node.Is("CastLike"))
-        && inputs[0] is { IsFloatingPoint: true } x
+        && inputs is [{ IsFloatingPoint: true } x, ..]
+        && node.Outputs.Count > 0
         && node.Outputs[0].ElementType is var type
         && type != DataType.Bool
         && !type.IsFloatingPoint()
