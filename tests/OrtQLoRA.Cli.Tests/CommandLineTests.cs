@@ -113,7 +113,12 @@ public sealed class CommandLineTests
         string path = folder.Path("model.onnx");
         using OnnxModel model = LlamaModelBuilder.Build(new LlamaModelOptions
         {
-            HiddenSize = 32, IntermediateSize = 48, LayerCount = 1, HeadCount = 2, VocabularySize = 64, ContextLength = 64,
+            HiddenSize = 32,
+            IntermediateSize = 48,
+            LayerCount = 1,
+            HeadCount = 2,
+            VocabularySize = 64,
+            ContextLength = 64,
         });
         OnnxModelWriter.Write(model, path);
         return path;

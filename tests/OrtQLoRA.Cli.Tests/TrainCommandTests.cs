@@ -221,7 +221,13 @@ public sealed class TrainCommandTests
         {
             using OnnxModel model = LlamaModelBuilder.Build(new LlamaModelOptions
             {
-                HiddenSize = 32, IntermediateSize = 48, LayerCount = 2, HeadCount = 4, VocabularySize = 64, ContextLength = 64, InitializerRange = 0.2,
+                HiddenSize = 32,
+                IntermediateSize = 48,
+                LayerCount = 2,
+                HeadCount = 4,
+                VocabularySize = 64,
+                ContextLength = 64,
+                InitializerRange = 0.2,
             });
             OnnxModelWriter.Write(model, path);
         }

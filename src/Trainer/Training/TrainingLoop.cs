@@ -51,7 +51,8 @@ internal sealed class TrainingLoop
     {
         RequireTargets();
         long step = 0;
-        for (long epoch = 0; step < TotalSteps; epoch++)
+        double epochs = _options.MaxSteps is null ? _options.Epochs ?? 1 : double.PositiveInfinity;
+        for (long epoch = 0; step < TotalSteps && epoch < epochs; epoch++)
         {
             long window = 0;
             foreach (IReadOnlyList<int[]> indices in _sampler.Windows(epoch))

@@ -191,7 +191,8 @@ internal static class SliceKernels
             long period = 2 * (size - 1);
             long phase = IntegerMath.Modulo(DataType.Int64, position, period);
             return phase < size ? phase : period - phase;
-        },
+        }
+        ,
         _ => throw c.Error($"mode is '{mode}'; it must be constant, edge, reflect or wrap"),
     };
 

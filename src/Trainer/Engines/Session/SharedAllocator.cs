@@ -10,13 +10,13 @@ internal static class SharedAllocator
 {
     private const int SameAsRequested = 1;
     private static readonly Lock Gate = new();
-    private static bool registered;
+    private static bool Registered;
 
     internal static void Register()
     {
         lock (Gate)
         {
-            if (registered)
+            if (Registered)
             {
                 return;
             }
@@ -32,7 +32,7 @@ internal static class SharedAllocator
                 // The host program registered one of its own: sessions share that.
             }
 
-            registered = true;
+            Registered = true;
         }
     }
 }
