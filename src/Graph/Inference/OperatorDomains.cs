@@ -8,4 +8,7 @@ internal static class OperatorDomains
 
     /// <summary>The project's own operators.</summary>
     internal const string OrtQLoRA = "ortqlora";
+
+    /// <summary>Version of <see cref="OrtQLoRA"/> that graphs ask for.</summary>
+    internal const long OrtQLoRAVersion = 1;
 }

@@ -1,5 +1,6 @@
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Gradients;
+using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
@@ -38,6 +39,7 @@ public static class TrainingGraphBuilder
         AttachLoss(eval, options);
         LossAttachment loss = AttachLoss(training, options);
         Differentiate(training, loss, adapter.Parameters);
+        UseInt8Operators([training, eval], options.Int8Operators);
         Finish(training);
         Finish(eval);
         return new TrainingGraph
@@ -120,6 +122,24 @@ public static class TrainingGraphBuilder
             sum.Name = ArtifactNames.AccumulationOutput(input.Name);
             sum.Type = input.Type;
             graph.AddOutput(sum);
+        }
+    }
+
+    /// <summary>Replaces products with int8 weights by the native operators, over the same int8 tensors in all models.</summary>
+    private static void UseInt8Operators(IEnumerable<OnnxModel> models, Int8Compute? compute)
+    {
+        if (compute is null)
+        {
+            return;
+        }
+
+        Int8ProductFusion rule = new(compute.Value);
+        foreach (OnnxModel model in models)
+        {
+            if (new RewritePass(rule).Run(model))
+            {
+                model.OpsetImports[OperatorDomains.OrtQLoRA] = OperatorDomains.OrtQLoRAVersion;
+            }
         }
     }
 

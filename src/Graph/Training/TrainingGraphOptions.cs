@@ -3,6 +3,7 @@ using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Quantization;
+using OrtQLoRA.Graph.Rewriting;
 
 namespace OrtQLoRA.Graph.Training;
 
@@ -29,6 +30,12 @@ public sealed class TrainingGraphOptions
 
     /// <summary>Which modules are quantized; null takes <see cref="WeightQuantizationPass.IsQuantizedByDefault"/>.</summary>
     public Func<LinearModule, bool>? QuantizedModules { get; init; }
+
+    /// <summary>
+    /// How the native operators compute products with int8 weights; null leaves them to standard operators, which run
+    /// without the native library.
+    /// </summary>
+    public Int8Compute? Int8Operators { get; init; }
 
     /// <summary>The optimizer.</summary>
     public required IOptimizerDefinition Optimizer { get; init; }

@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Trainer.Schedules;
 
 namespace OrtQLoRA.Trainer.Configuration;
@@ -53,6 +54,7 @@ public static class TrainingOptionCatalog
         Switch("no-shuffle", "Take examples in file order.", (o, v) => o.Shuffle = !v, o => !o.Shuffle),
         new("seed", "N", "Seed of initial weights, order and dropout; 42 by default.", (o, t) => o.Seed = OptionText.Long(t), o => o.Seed),
         Choice<OpsMode>("ops", "Operators of the training graph; auto by default.", (o, v) => o.Ops = v, o => o.Ops),
+        Choice<Int8Compute>("compute", "Arithmetic of native int8 products; fp32 by default, auto is the fastest whose error stays below bf16's.", (o, v) => o.Compute = v, o => o.Compute),
         new("tokenizer", "PATH", "Tokenizer for lines that hold text.", (o, t) => o.Tokenizer = t, o => o.Tokenizer),
         new("max-length", "TOKENS", "Cut lines after so many tokens; block length of plain text (256 by default).", (o, t) => o.MaxLength = OptionText.Int(t), o => o.MaxLength),
         Switch("append-eos", "End each text with the end-of-sequence token.", (o, v) => o.AppendEos = v, o => o.AppendEos),

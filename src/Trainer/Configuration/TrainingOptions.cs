@@ -1,5 +1,6 @@
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Trainer.Schedules;
 
 namespace OrtQLoRA.Trainer.Configuration;
@@ -126,6 +127,12 @@ public sealed class TrainingOptions
 
     /// <summary>Which operators the training graph may use.</summary>
     public OpsMode Ops { get; set; }
+
+    /// <summary>
+    /// How native operators multiply by int8 weights; without them it has no effect. Every mode but fp32 rounds activations,
+    /// so that a run no longer follows another framework's step by step.
+    /// </summary>
+    public Int8Compute Compute { get; set; } = Int8Compute.Fp32;
 
     /// <summary>Tokenizer for data lines that hold text: a tokenizer file, or a folder that holds one.</summary>
     public string? Tokenizer { get; set; }

@@ -1,3 +1,4 @@
+using OrtQLoRA.CustomOps;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.IR;
@@ -53,7 +54,8 @@ internal sealed class TrainingSetup : IDisposable
     /// <param name="callback">Is told the stages.</param>
     internal static TrainingSetup Create(OnnxModel model, ModelFacts facts, AdapterSettings settings, TrainingOptions options, ITrainingCallback callback)
     {
-        callback.OnStage("Building the training graph");
+        CustomOpLibrary? native = NativeOperators.Find(options, model, callback);
+        callback.OnStage(native is null ? "Building the training graph" : $"Building the training graph with native int8 products ({native.CpuPath})");
         TrainingGraph graph = TrainingGraphBuilder.Build(model, new TrainingGraphOptions
         {
             Method = settings.Method,
@@ -63,6 +65,7 @@ internal sealed class TrainingSetup : IDisposable
             LossOutput = facts.LossOutput,
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
             QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
+            Int8Operators = native is null ? null : options.Compute,
             Optimizer = OptimizerRegistry.Create(options.Optimizer),
             MaxGradNorm = options.MaxGradNorm,
             Seed = unchecked((int)options.Seed),
@@ -70,7 +73,13 @@ internal sealed class TrainingSetup : IDisposable
         try
         {
             callback.OnStage("Creating the sessions");
-            SessionTrainingEngine engine = new(graph.Artifacts, new EngineOptions { IntraOpThreads = options.Threads, PrepackWeights = options.PrepackWeights, ProfilePrefix = options.Profile });
+            SessionTrainingEngine engine = new(graph.Artifacts, new EngineOptions
+            {
+                IntraOpThreads = options.Threads,
+                PrepackWeights = options.PrepackWeights,
+                ProfilePrefix = options.Profile,
+                CustomOps = native,
+            });
             long trainedOfBase = graph.Adapter.Plan.TrainedWeights.Sum(w => w.Parameter.Content.ElementCount());
             long all = model.Graph.Initializers.Where(i => i.Initializer!.ElementType.IsFloatingPoint()).Sum(i => i.Initializer!.ElementCount());
             return new TrainingSetup(facts, settings, graph, engine, all - trainedOfBase);

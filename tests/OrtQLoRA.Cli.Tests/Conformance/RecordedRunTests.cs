@@ -1,4 +1,5 @@
 using System.Text.Json;
+using OrtQLoRA.CustomOps;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Safetensors;
 using OrtQLoRA.TestKit;
@@ -35,10 +36,27 @@ public sealed class RecordedRunTests
     [DynamicData(nameof(Peft))]
     public void Train_FromPeftStart_FollowsPeft(string name) => Follow(RecordedRun.Peft(name));
 
-    private static void Follow(RecordedRun run)
+    /// <summary>Both ways of computing with an int8 base; the tests above take the native one where it is there.</summary>
+    [TestMethod]
+    [DataRow("portable", false)]
+    [DataRow("auto", true)]
+    public void Train_QuantizedBase_FollowsLibtorchWithEitherOperators(string ops, bool isNative)
+    {
+        if (isNative && !CustomOpLibrary.TryLoad(out _, out string? reason))
+        {
+            Assert.Inconclusive(reason);
+        }
+
+        string log = Follow(RecordedRun.Golden("aidreams_eetq_r8"), "--ops", ops, "--compute", "fp32");
+
+        Assert.AreEqual(isNative, log.Contains("native int8 products", StringComparison.Ordinal), log);
+    }
+
+    /// <returns>What the command told on the error stream.</returns>
+    private static string Follow(RecordedRun run, params string[] flags)
     {
         using TemporaryFolder folder = new();
-        string output = Train(run, folder);
+        (string output, string log) = Train(run, folder, flags);
         double[] losses = Metrics(output, "loss");
         double[] norms = Metrics(output, "grad_norm");
         Assert.AreEqual(run.Losses.Count, losses.Length, "one metrics line a step");
@@ -49,20 +67,22 @@ public sealed class RecordedRunTests
         }
 
         CompareAdapters(run, Path.Combine(output, "adapter", "adapter_model.safetensors"));
+        return log;
     }
 
-    private static string Train(RecordedRun run, TemporaryFolder folder)
+    private static (string Output, string Log) Train(RecordedRun run, TemporaryFolder folder, string[] flags)
     {
         string data = folder.Write("train.jsonl", string.Join('\n', run.DataLines) + "\n");
         string output = folder.Path("run");
-        List<string> arguments = ["train", "--model", run.Model, "--data", data, "--out", output, "--no-shuffle", "--seed", "1", .. run.Flags];
+        List<string> arguments = ["train", "--model", run.Model, "--data", data, "--out", output, "--no-shuffle", "--seed", "1", .. run.Flags, .. flags];
         if (run.Start is not null)
         {
             arguments.AddRange(["--init-adapter", run.Start]);
         }
 
-        CommandLine.Succeed([.. arguments]);
-        return output;
+        (int exitCode, _, string log) = CommandLine.Run([.. arguments]);
+        Assert.AreEqual(0, exitCode, log);
+        return (output, log);
     }
 
     private static double[] Metrics(string output, string key) =>

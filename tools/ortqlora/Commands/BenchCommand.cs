@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Models;
+using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Training;
 
@@ -28,11 +29,12 @@ internal static class BenchCommand
         Option<int> steps = Number("--steps", "Steps to time.", 10);
         Option<int> threads = Number("--threads", "Threads within an operator; 0: one a physical core.", 0);
         Option<string> quant = new("--quant") { Description = "How frozen weights are kept.", HelpName = OptionText.Choices<QuantizationKind>(), DefaultValueFactory = _ => "none" };
-        Option<string> ops = new("--ops") { Description = "Operators of the training graph.", HelpName = OptionText.Choices<OpsMode>(), DefaultValueFactory = _ => "portable" };
+        Option<string> ops = new("--ops") { Description = "Operators of the training graph.", HelpName = OptionText.Choices<OpsMode>(), DefaultValueFactory = _ => "auto" };
+        Option<string> compute = new("--compute") { Description = "Arithmetic of native int8 products.", HelpName = OptionText.Choices<Int8Compute>(), DefaultValueFactory = _ => "fp32" };
         Option<string> profile = new("--profile") { Description = "Prefix of a profile of the training session.", HelpName = "PREFIX" };
         Command command = new("step", "Time training steps of a Llama with random weights.")
         {
-            hidden, mlp, layers, heads, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, profile,
+            hidden, mlp, layers, heads, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, profile,
         };
         command.SetAction(result =>
         {
@@ -53,6 +55,7 @@ internal static class BenchCommand
                 Alpha = result.GetValue(rank),
                 Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!),
                 Ops = OptionText.ChoiceOf<OpsMode>("--ops", result.GetValue(ops)!),
+                Compute = OptionText.ChoiceOf<Int8Compute>("--compute", result.GetValue(compute)!),
                 Threads = Math.Max(0, result.GetValue(threads)),
                 ChunkTokens = Math.Max(1, result.GetValue(chunk)),
                 PrepackWeights = !result.GetValue(noPrepack),
@@ -66,10 +69,11 @@ internal static class BenchCommand
     private static int Run(CommandContext context, LlamaModelOptions size, TrainingOptions options, int length, int warmup, int steps)
     {
         using OnnxModel model = LlamaModelBuilder.Build(size);
-        StepBenchmarkResult result = StepBenchmark.Run(model, options, length, warmup, steps);
+        using TrainingProgress progress = new(context);
+        StepBenchmarkResult result = StepBenchmark.Run(model, options, length, warmup, steps, progress);
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}"));
+            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}"));
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
