@@ -10,7 +10,7 @@ dotnet run --project "$root/demo/base" -c Release -- "$work"
 "$root/ortqlora" train \
   --model "$work/untrained.onnx" --tokenizer "$work/tokenizer.bin" \
   --data "$work/harbour.jsonl" --eval-data "$work/harbour-eval.jsonl" --append-eos \
-  --method full --batch 32 --epochs 1 --lr 2e-3 --lr-schedule cosine --warmup-steps 100 --weight-decay 0.05 --adam-beta2 0.95 \
+  --method full --batch 32 --epochs 1.5 --lr 2e-3 --lr-schedule cosine --warmup-steps 100 --weight-decay 0.05 --adam-beta2 0.95 \
   --seed 1 --out "$work/run"
 "$root/ortqlora" export --run "$work/run" --to merged --output "$work/model.onnx"
 cp "$work/model.onnx" "$work/tokenizer.bin" "$work/logbook.jsonl" "$work/logbook-eval.jsonl" "$root/demo/"
