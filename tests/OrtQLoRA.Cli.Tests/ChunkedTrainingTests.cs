@@ -1,5 +1,6 @@
 using System.Text.Json;
 using OrtQLoRA.Cli.Tests.Conformance;
+using OrtQLoRA.TestKit;
 
 namespace OrtQLoRA.Cli.Tests;
 
@@ -29,9 +30,9 @@ public sealed class ChunkedTrainingTests
         string data = folder.Write("train.jsonl", string.Join('\n', run.DataLines));
         CommandLine.Succeed(
         [
-            "train", "--model", run.Model, "--data", data, "--out", folder.Path("run"), "--no-shuffle", "--init-adapter", run.Start!,
+            "train", "--model", run.Model, "--data", data, "--out", folder.File("run"), "--no-shuffle", "--init-adapter", run.Start!,
             "--chunk-tokens", chunkTokens.ToString(System.Globalization.CultureInfo.InvariantCulture), .. run.Flags,
         ]);
-        return [.. File.ReadLines(folder.Path("run/metrics.jsonl")).Select(l => JsonDocument.Parse(l).RootElement.GetProperty("loss").GetDouble())];
+        return [.. File.ReadLines(folder.File("run/metrics.jsonl")).Select(l => JsonDocument.Parse(l).RootElement.GetProperty("loss").GetDouble())];
     }
 }

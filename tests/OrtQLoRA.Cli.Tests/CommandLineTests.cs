@@ -1,6 +1,7 @@
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Models;
 using OrtQLoRA.Graph.Serialization;
+using OrtQLoRA.TestKit;
 
 namespace OrtQLoRA.Cli.Tests;
 
@@ -99,7 +100,7 @@ public sealed class CommandLineTests
     {
         using TemporaryFolder folder = new();
         string data = folder.Write("train.jsonl", "{\"input_ids\": [1, 2, 3, 4]}\n");
-        string run = folder.Path("run");
+        string run = folder.File("run");
 
         (int exitCode, _, string error) = CommandLine.Run(
             ["train", "--model", Model(folder), "--data", data, "--out", run, "--max-steps", "1", "--rank", "4", "--targets", .. targets]);
@@ -110,7 +111,7 @@ public sealed class CommandLineTests
 
     private static string Model(TemporaryFolder folder)
     {
-        string path = folder.Path("model.onnx");
+        string path = folder.File("model.onnx");
         using OnnxModel model = LlamaModelBuilder.Build(new LlamaModelOptions
         {
             HiddenSize = 32,

@@ -2,6 +2,7 @@ using System.Text.Json;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Models;
 using OrtQLoRA.Graph.Serialization;
+using OrtQLoRA.TestKit;
 
 namespace OrtQLoRA.Cli.Tests;
 
@@ -56,7 +57,7 @@ public sealed class TrainCommandTests
         using TemporaryFolder folder = new();
         string eval = Data(folder, "eval.jsonl", 4);
         string run = Train(folder, "run", "--max-steps", "8", "--quant", quantization, "--eval-data", eval);
-        string merged = folder.Path("merged.onnx");
+        string merged = folder.File("merged.onnx");
 
         CommandLine.Succeed("export", "--run", run, "--to", "merged", "--output", merged);
 
@@ -100,7 +101,7 @@ public sealed class TrainCommandTests
     public void Train_LossBecomesNaN_KeepsTheLastGoodAdapterAndNamesTheLines()
     {
         using TemporaryFolder folder = new();
-        string run = folder.Path("run");
+        string run = folder.File("run");
 
         string error = CommandLine.Fail(Arguments(folder, run, "--lr", "1e30", "--max-grad-norm", "0", "--max-steps", "20", "--no-shuffle"));
 
@@ -114,9 +115,9 @@ public sealed class TrainCommandTests
     public void Train_WrongOptions_ListsAllAndWritesNothing()
     {
         using TemporaryFolder folder = new();
-        string run = folder.Path("run");
+        string run = folder.File("run");
 
-        string error = CommandLine.Fail("train", "--model", folder.Path("no.onnx"), "--out", run, "--batch", "0", "--rank", "-3");
+        string error = CommandLine.Fail("train", "--model", folder.File("no.onnx"), "--out", run, "--batch", "0", "--rank", "-3");
 
         foreach (string expected in new[] { "no.onnx", "--data", "--batch is 0", "--rank is -3" })
         {
@@ -145,7 +146,7 @@ public sealed class TrainCommandTests
     {
         using TemporaryFolder folder = new();
 
-        string error = CommandLine.Fail(Arguments(folder, folder.Path("run"), "--targets", "q_prj", "--max-steps", "1"));
+        string error = CommandLine.Fail(Arguments(folder, folder.File("run"), "--targets", "q_prj", "--max-steps", "1"));
 
         StringAssert.Contains(error, "q_proj");
     }
@@ -168,7 +169,7 @@ public sealed class TrainCommandTests
         string model = folder.Write("broken.onnx", content);
 
         StringAssert.Contains(
-            CommandLine.Fail("train", "--model", model, "--data", Data(folder, "train.jsonl", 8), "--out", folder.Path("run")), "broken.onnx");
+            CommandLine.Fail("train", "--model", model, "--data", Data(folder, "train.jsonl", 8), "--out", folder.File("run")), "broken.onnx");
     }
 
     [TestMethod]
@@ -187,22 +188,22 @@ public sealed class TrainCommandTests
     public void Quantize_SmallModel_EvaluatesLikeAnEetqBase()
     {
         using TemporaryFolder folder = new();
-        string output = folder.Path("int8.onnx");
+        string output = folder.File("int8.onnx");
         string eval = Data(folder, "eval.jsonl", 4);
 
-        CommandLine.Succeed("quantize", "--model", Model(folder), "--output", output, "--report", folder.Path("report.json"));
+        CommandLine.Succeed("quantize", "--model", Model(folder), "--output", output, "--report", folder.File("report.json"));
 
         string run = Train(folder, "run", "--max-steps", "1", "--lr", "0", "--quant", "eetq", "--eval-data", eval);
         using JsonDocument trained = JsonDocument.Parse(File.ReadAllText(Path.Combine(run, "eval.json")));
         using JsonDocument quantized = JsonDocument.Parse(CommandLine.Succeed("eval", "--model", output, "--data", eval, "--json"));
         double loss = trained.RootElement.GetProperty("loss").GetDouble();
         Assert.AreEqual(loss, quantized.RootElement.GetProperty("loss").GetDouble(), 1e-4 * loss);
-        Assert.IsTrue(File.Exists(folder.Path("report.json")));
+        Assert.IsTrue(File.Exists(folder.File("report.json")));
     }
 
     private static string Train(TemporaryFolder folder, string name, params string[] flags)
     {
-        string run = folder.Path(name);
+        string run = folder.File(name);
         CommandLine.Succeed(Arguments(folder, run, flags));
         return run;
     }
@@ -216,7 +217,7 @@ public sealed class TrainCommandTests
 
     private static string Model(TemporaryFolder folder)
     {
-        string path = folder.Path("model.onnx");
+        string path = folder.File("model.onnx");
         if (!File.Exists(path))
         {
             using OnnxModel model = LlamaModelBuilder.Build(new LlamaModelOptions

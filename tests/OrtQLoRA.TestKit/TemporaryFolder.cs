@@ -20,6 +20,15 @@ public sealed class TemporaryFolder : IDisposable
         return path;
     }
 
+    /// <summary>Writes a text file in the folder.</summary>
+    /// <returns>Its full path.</returns>
+    public string Write(string relativePath, string text)
+    {
+        string path = File(relativePath);
+        System.IO.File.WriteAllText(path, text);
+        return path;
+    }
+
     /// <summary>Removes the folder and what is in it.</summary>
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }

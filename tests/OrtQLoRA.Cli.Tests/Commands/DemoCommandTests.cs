@@ -1,3 +1,4 @@
+using OrtQLoRA.TestKit;
 namespace OrtQLoRA.Cli.Tests.Commands;
 
 [TestClass]
@@ -7,12 +8,12 @@ public sealed class DemoCommandTests
     public void Demo_FewSteps_LearnsExportsAndVerifies()
     {
         using TemporaryFolder folder = new();
-        string output = CommandLine.Succeed("demo", "--steps", "4", "--out", folder.Path("run"));
+        string output = CommandLine.Succeed("demo", "--steps", "4", "--out", folder.File("run"));
 
         StringAssert.Contains(output, "LOG 12 Nov.");
         StringAssert.Contains(output, "relative L2");
-        Assert.IsTrue(File.Exists(folder.Path("run/merged.onnx")));
-        Assert.IsTrue(File.Exists(folder.Path("run/adapter/adapter_model.safetensors")));
+        Assert.IsTrue(File.Exists(folder.File("run/merged.onnx")));
+        Assert.IsTrue(File.Exists(folder.File("run/adapter/adapter_model.safetensors")));
         Assert.IsLessThan(Loss(output, 0), Loss(output, 1), output);
     }
 

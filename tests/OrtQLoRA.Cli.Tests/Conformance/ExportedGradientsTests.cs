@@ -28,7 +28,7 @@ public sealed class ExportedGradientsTests
     {
         string folder = Fixtures.Require($"exports/{name}");
         using JsonDocument facts = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "case.json")));
-        using TestKit.TemporaryFolder temporary = new();
+        using TemporaryFolder temporary = new();
         string output = temporary.File("gradients.safetensors");
 
         string text = CommandLine.Succeed(
@@ -49,7 +49,7 @@ public sealed class ExportedGradientsTests
     public void Gradients_WithRespectToOne_GivesThatOneOnly()
     {
         string folder = Fixtures.Require("exports/dyn18_mlp");
-        using TestKit.TemporaryFolder temporary = new();
+        using TemporaryFolder temporary = new();
         string output = temporary.File("gradients.safetensors");
 
         CommandLine.Succeed(

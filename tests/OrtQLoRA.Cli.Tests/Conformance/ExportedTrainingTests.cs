@@ -31,8 +31,8 @@ public sealed class ExportedTrainingTests
         string[] lines = [.. Lines(fixture, task)];
         string data = folder.Write("data.jsonl", string.Join('\n', lines) + "\n");
         string model = Path.Combine(fixture, "model.onnx");
-        string run = folder.Path("run");
-        string merged = folder.Path("merged.onnx");
+        string run = folder.File("run");
+        string merged = folder.File("merged.onnx");
 
         CommandLine.Succeed(
             "train", "--model", model, "--data", data, "--eval-data", data, "--out", run, "--task", task, "--quant", quantization,

@@ -73,7 +73,7 @@ public sealed class RecordedRunTests
     private static (string Output, string Log) Train(RecordedRun run, TemporaryFolder folder, string[] flags)
     {
         string data = folder.Write("train.jsonl", string.Join('\n', run.DataLines) + "\n");
-        string output = folder.Path("run");
+        string output = folder.File("run");
         List<string> arguments = ["train", "--model", run.Model, "--data", data, "--out", output, "--no-shuffle", "--seed", "1", .. run.Flags, .. flags];
         if (run.Start is not null)
         {

@@ -1,4 +1,5 @@
 using OrtQLoRA.Demo.Base;
+using OrtQLoRA.TestKit;
 using Fixtures = OrtQLoRA.TestKit.Fixtures;
 
 namespace OrtQLoRA.Cli.Tests.Demo;
@@ -13,9 +14,9 @@ public sealed class DemoMaterialTests
     public void Write_FromTheGrammars_GivesTheFilesOfTheRepository(string file)
     {
         using TemporaryFolder folder = new();
-        DemoMaterial.Write(folder.Path("made"));
+        DemoMaterial.Write(folder.File("made"));
 
-        CollectionAssert.AreEqual(File.ReadAllBytes(Path.Combine(Fixtures.RepositoryRoot()!, "demo", file)), File.ReadAllBytes(folder.Path("made/" + file)));
+        CollectionAssert.AreEqual(File.ReadAllBytes(Path.Combine(Fixtures.RepositoryRoot()!, "demo", file)), File.ReadAllBytes(folder.File("made/" + file)));
     }
 
     [TestMethod]

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using OrtQLoRA.TestKit;
 using OrtQLoRA.Trainer.Callbacks;
 using Fixtures = OrtQLoRA.TestKit.Fixtures;
 
@@ -25,13 +26,13 @@ public sealed partial class ReadmeTests
     public void Readme_Example_TrainsAndExports()
     {
         using TemporaryFolder folder = new();
-        File.Copy(Path.Combine(Root, "demo", "model.onnx"), folder.Path("model.onnx"));
-        File.Copy(Path.Combine(Root, "demo", "tokenizer.bin"), folder.Path("tokenizer.bin"));
-        File.WriteAllLines(folder.Path("train.jsonl"), File.ReadLines(Path.Combine(Root, "demo", "logbook.jsonl")).Take(16));
+        File.Copy(Path.Combine(Root, "demo", "model.onnx"), folder.File("model.onnx"));
+        File.Copy(Path.Combine(Root, "demo", "tokenizer.bin"), folder.File("tokenizer.bin"));
+        File.WriteAllLines(folder.File("train.jsonl"), File.ReadLines(Path.Combine(Root, "demo", "logbook.jsonl")).Take(16));
         string before = Environment.CurrentDirectory;
         try
         {
-            Environment.CurrentDirectory = folder.Path("");
+            Environment.CurrentDirectory = folder.File("");
             TrainingResult result = ReadmeExample.Run();
 
             Assert.HasCount(2, result.Steps);

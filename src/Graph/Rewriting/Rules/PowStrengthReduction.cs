@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Gradients;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Rewriting.Rules;
@@ -21,7 +22,7 @@ public sealed class PowStrengthReduction : RewriteRule
             return RewriteResult.Failed("the result is a graph output, whose name must stay", node.Outputs[0]);
         }
 
-        if (!ConstantScalar.TryRead(exponent, out double power))
+        if (ConstantContent.Number(exponent) is not double power)
         {
             return RewriteResult.Failed("the exponent is not a constant scalar", exponent);
         }
