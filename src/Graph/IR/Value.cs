@@ -83,12 +83,12 @@ public sealed class Value
     /// Makes every reader of this value, and the graph's output list, use <paramref name="replacement"/> instead.
     /// </summary>
     /// <param name="replacement">The value to read instead; its name does not change.</param>
-    /// <param name="except">A node that goes on reading this value, for example one that computes the replacement.</param>
-    public void ReplaceAllUsesWith(Value replacement, Node? except = null)
+    /// <param name="except">Nodes that go on reading this value, for example those that compute the replacement; null for none.</param>
+    public void ReplaceAllUsesWith(Value replacement, IReadOnlySet<Node>? except = null)
     {
         foreach (Use use in _uses.ToArray())
         {
-            if (use.Node != except)
+            if (except?.Contains(use.Node) != true)
             {
                 use.Node.SetInput(use.Index, replacement);
             }

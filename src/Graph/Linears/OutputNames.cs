@@ -6,14 +6,20 @@ namespace OrtQLoRA.Graph.Linears;
 internal static class OutputNames
 {
     /// <summary>
-    /// Makes everything that reads a value read another instead, except the node that computes it. If the value is a graph
-    /// output, the replacement takes over its name too.
+    /// Makes everything that reads a value read another instead, except the nodes that compute it, which stand between the
+    /// producers of the two. If the value is a graph output, the replacement takes over its name too.
     /// </summary>
     public static void Redirect(Value value, Value replacement)
     {
         string name = value.Name;
         bool isOutput = value.IsGraphOutput;
-        value.ReplaceAllUsesWith(replacement, except: replacement.Producer);
+        HashSet<Node> computing = [];
+        for (Node? node = replacement.Producer; node is not null && node != value.Producer; node = node.Previous)
+        {
+            computing.Add(node);
+        }
+
+        value.ReplaceAllUsesWith(replacement, except: computing);
         if (isOutput)
         {
             value.Name = value.Graph.Names.Reserve(name + "_base");

@@ -32,21 +32,32 @@ internal static class LoraBranch
     private static Value Linear(GraphBuilder builder, LinearSite site, Operands operands, Value x, DataType type)
     {
         LoraLayer layer = operands.Layer;
-        if (x.Shape is { Rank: 2 } && layer.Bias is null && type == DataType.Float)
+        Value narrow = builder.Op("Gemm", [Rows(builder, x), operands.A], ("transB", 1), ("alpha", (float)layer.Scaling));
+        if (layer.Bias is null && type == DataType.Float)
         {
-            // Two Gemm do it all: the first scales, the second adds the product.
-            Value narrow = builder.Op("Gemm", [x, operands.A], ("transB", 1), ("alpha", (float)layer.Scaling));
-            return builder.Op("Gemm", [narrow, operands.B, site.Product], ("transB", 1));
+            // The second Gemm adds the product as well.
+            Value sum = builder.Op("Gemm", [narrow, operands.B, Rows(builder, site.Product)], ("transB", 1));
+            return LikeProduct(builder, site, sum);
         }
 
-        Value hidden = builder.Mul(builder.MatMul(x, operands.ATransposed), layer.Scaling);
-        Value delta = builder.MatMul(hidden, operands.BTransposed);
-        if (operands.ScaledBias is { } bias)
+        Value delta = builder.Op("Gemm", [narrow, operands.B, operands.ScaledBias], ("transB", 1));
+        return builder.Add(site.Product, builder.Cast(LikeProduct(builder, site, delta), type));
+    }
+
+    // [.., features] as [rows, features], without a copy: Gemm scales and adds within the product, and its gradient is two
+    // more Gemm in the parameters' own orientation.
+    private static Value Rows(GraphBuilder builder, Value x) => x.Shape is { Rank: 2 } ? x : builder.Op("Flatten", [x], ("axis", -1));
+
+    private static Value LikeProduct(GraphBuilder builder, LinearSite site, Value rows)
+    {
+        if (site.Product.Shape is { Rank: 2 })
         {
-            delta = builder.Add(delta, bias);
+            return rows;
         }
 
-        return builder.Add(site.Product, builder.Cast(delta, type));
+        Value result = builder.Reshape(rows, builder.ShapeOf(site.Product));
+        result.Type = site.Product.Type;
+        return result;
     }
 
     // y = W x: the features lie along the second-last axis, and the branch is B (A x).
