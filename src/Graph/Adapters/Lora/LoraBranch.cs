@@ -56,7 +56,7 @@ internal static class LoraBranch
         }
 
         Value result = builder.Reshape(rows, builder.ShapeOf(site.Product));
-        result.Type = site.Product.Type;
+        result.Type = new OnnxType.Tensor(rows.ElementType, site.Product.Shape);
         return result;
     }
 
