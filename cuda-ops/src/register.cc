@@ -2,6 +2,7 @@
 
 #include "common/ort_op.h"
 #include "ops/dequantize_int8/dequantize_int8.h"
+#include "ops/lora_linear/lora_linear.h"
 #include "ops/matmul_int8/matmul_int8.h"
 #include "ortqlora.h"
 
@@ -10,9 +11,14 @@ namespace ortqlora {
 // The sole list of ops. One line a variant; variants of an op stand together.
 const std::vector<OpEntry*>& Ops() {
   static const std::vector<OpEntry*> ops = {
-      Op<MatMulInt8<Element::kFloat>>::Entry(),     Op<MatMulInt8<Element::kHalf>>::Entry(),
-      Op<MatMulInt8Grad<Element::kFloat>>::Entry(), Op<MatMulInt8Grad<Element::kHalf>>::Entry(),
-      Op<DequantizeInt8<Element::kFloat>>::Entry(), Op<DequantizeInt8<Element::kHalf>>::Entry(),
+      Op<MatMulInt8<Element::kFloat>>::Entry(),
+      Op<MatMulInt8<Element::kHalf>>::Entry(),
+      Op<MatMulInt8Grad<Element::kFloat>>::Entry(),
+      Op<MatMulInt8Grad<Element::kHalf>>::Entry(),
+      Op<DequantizeInt8<Element::kFloat>>::Entry(),
+      Op<DequantizeInt8<Element::kHalf>>::Entry(),
+      Op<LoraLinear>::Entry(),
+      Op<LoraLinearGrad>::Entry(),
   };
   return ops;
 }

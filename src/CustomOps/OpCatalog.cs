@@ -21,11 +21,19 @@ public static class OpCatalog
     /// <summary><c>What = q * scale</c>, bit for bit what <see cref="MatMulInt8"/> multiplies by.</summary>
     public const string DequantizeInt8 = "DequantizeInt8";
 
+    /// <summary>A linear layer over an int8 weight with its LoRA branch.</summary>
+    public const string LoraLinear = "LoraLinear";
+
+    /// <summary>Gradients of <see cref="LoraLinear"/>.</summary>
+    public const string LoraLinearGrad = "LoraLinearGrad";
+
     /// <summary>All operators.</summary>
     public static IReadOnlyList<OpDescription> All { get; } =
     [
         new(MatMulInt8, ["x", "q", "scale", "bias?"], ["y"], "x [..., K] times the dequantized int8 weight [K, N], plus bias [N]"),
         new(MatMulInt8Grad, ["dy", "q", "scale"], ["dx"], "dy [..., N] times the transposed dequantized int8 weight"),
         new(DequantizeInt8, ["q", "scale"], ["What"], "the dequantized int8 weight [K, N]"),
+        new(LoraLinear, ["x", "q", "scale", "A", "B", "bias?"], ["y", "h"], "x [..., K] times the dequantized int8 weight plus the low-rank branch h * B^T, h = scaling * x * A^T"),
+        new(LoraLinearGrad, ["dy", "x", "h", "q", "scale", "A", "B"], ["dA", "dB", "dx?"], "gradients of LoraLinear by A, B and x"),
     ];
 }

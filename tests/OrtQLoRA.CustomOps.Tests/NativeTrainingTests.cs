@@ -70,15 +70,16 @@ public sealed class NativeTrainingTests
         OnnxGraph eval = native.Artifacts.EvalModel.Graph;
 
         Assert.IsFalse(training.Nodes.Concat(eval.Nodes).Any(n => n.Is("DequantizeLinear")));
-        ITensor[] forward = Weights(training, OpCatalog.MatMulInt8);
+        ITensor[] forward = Weights(training, OpCatalog.LoraLinear, 1);
         Assert.HasCount(7 * Size.LayerCount, forward);
-        CollectionAssert.IsSubsetOf(Weights(training, OpCatalog.MatMulInt8Grad), forward);
-        CollectionAssert.AreEquivalent(forward, Weights(eval, OpCatalog.MatMulInt8));
+        CollectionAssert.IsSubsetOf(Weights(training, OpCatalog.LoraLinearGrad, 3), forward);
+        CollectionAssert.AreEquivalent(forward, Weights(eval, OpCatalog.LoraLinear, 1));
     }
 
     private static float[] Gradient(SessionTrainingEngine engine) => [.. engine.Parameters.SelectMany(p => engine.GetGradient(p.Name).ToFloats())];
 
-    private static ITensor[] Weights(OnnxGraph graph, string op) => [.. graph.Nodes.Where(n => n.Is(op, OpCatalog.Domain)).Select(n => n.Inputs[1]!.Initializer!)];
+    private static ITensor[] Weights(OnnxGraph graph, string op, int input) =>
+        [.. graph.Nodes.Where(n => n.Is(op, OpCatalog.Domain)).Select(n => n.Inputs[input]!.Initializer!)];
 
     private static TrainingGraph Build(OnnxModel model, Int8Compute? compute) => TrainingGraphBuilder.Build(model, new TrainingGraphOptions
     {
@@ -87,7 +88,7 @@ public sealed class NativeTrainingTests
         Loss = CrossEntropyLoss.CausalLanguageModeling,
         LossOutput = "logits",
         WeightFormat = WeightFormatRegistry.Default.Get("eetq"),
-        Int8Operators = compute,
+        NativeOperators = compute,
         Optimizer = new AdamWOptimizer(),
         Seed = 3,
     });

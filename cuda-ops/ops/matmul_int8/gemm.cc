@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/error.h"
 #include "ops/matmul_int8/activation_rows.h"
 #include "ops/matmul_int8/cpu/gemm_kernels.h"
 
@@ -130,6 +131,9 @@ class Plan {
       tile.last_chunk = offset + reduction == reduction_;
       RunChunk(tile, rows, column, columns, offset, reduction, scratch + buffer_bytes);
     }
+    if (call_.addend != nullptr) {
+      call_.addend->Add(first + begin, rows, column, columns, tile.out, tile.out_stride);
+    }
     if (buffered) CopyOut(reinterpret_cast<const float*>(scratch), first + begin, rows, column, columns);
   }
 
@@ -244,6 +248,13 @@ const char* ComputeName(Compute compute) {
       return "int8";
   }
   return "unknown";
+}
+
+Compute ParseCompute(const std::string& name) {
+  for (Compute compute : {Compute::kAuto, Compute::kFp32, Compute::kBf16, Compute::kInt16, Compute::kInt8}) {
+    if (name == ComputeName(compute)) return compute;
+  }
+  Fail("attribute compute is '", name, "', expected 'auto', 'fp32', 'bf16', 'int16' or 'int8'.");
 }
 
 Int8Gemm::Int8Gemm(CpuPath path, Compute compute)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "common/cpu_path.h"
 #include "common/parallel.h"
@@ -21,12 +22,26 @@ enum class Compute {
 };
 
 const char* ComputeName(Compute compute);
+// Throws Error for an unknown name.
+Compute ParseCompute(const std::string& name);
 
 enum class Element { kFloat, kHalf };
 
 enum class Direction {
   kForward,   // out[M, N] = in[M, K] * What + bias
   kGradient,  // out[M, K] = in[M, N] * What^T
+};
+
+// Something that is added to a product while its tiles are in the cache.
+class TileAddend {
+ public:
+  virtual ~TileAddend() = default;
+
+  // Adds to rows [row, row + rows) and columns [column, column + columns) of the result, which stand at
+  // `out`, out_stride floats from row to row. Columns start at multiples of 64 and end at one of 16, which
+  // may lie past the last one. Runs on any thread, with all rows of a tile finished but for this.
+  virtual void Add(int64_t row, int64_t rows, int64_t column, int64_t columns, float* out,
+                   int64_t out_stride) const = 0;
 };
 
 // One product with What[k, n] = q[k, n] * scale[n]. Rows are dense, of `element` type on both sides.
@@ -39,6 +54,7 @@ struct GemmCall {
   const void* in = nullptr;
   void* out = nullptr;
   int64_t rows = 0;
+  const TileAddend* addend = nullptr;
 };
 
 // The kernels of one CPU path for one way of forming products.

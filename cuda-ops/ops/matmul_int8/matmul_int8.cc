@@ -8,13 +8,6 @@ namespace {
 // Inputs of both ops; the bias is MatMulInt8's alone.
 constexpr size_t kRows = 0, kWeight = 1, kScale = 2, kBias = 3;
 
-Compute ParseCompute(const std::string& name) {
-  for (Compute compute : {Compute::kAuto, Compute::kFp32, Compute::kBf16, Compute::kInt16, Compute::kInt8}) {
-    if (name == ComputeName(compute)) return compute;
-  }
-  Fail("attribute compute is '", name, "', expected 'auto', 'fp32', 'bf16', 'int16' or 'int8'.");
-}
-
 Int8Gemm MakeGemm(const KernelInfo& info) {
   return Int8Gemm(SelectCpuPath(), ParseCompute(info.String("compute", "auto")));
 }

@@ -38,8 +38,17 @@ public static class TrainingGraphBuilder
         InsertedAdapter adapter = InsertAdapter(training, options, isTraining: true);
         AttachLoss(eval, options);
         LossAttachment loss = AttachLoss(training, options);
-        Differentiate(training, loss, adapter.Parameters);
-        UseInt8Operators([training, eval], options.Int8Operators);
+        SetOutputs(training.Graph, [loss.Loss]);
+        GradientOptions gradients = new();
+        if (options.NativeOperators is { } compute)
+        {
+            NativeOperatorPass native = new(compute);
+            native.Run(training);
+            native.Run(eval);
+            gradients = new GradientOptions { Rules = NativeGradientRules.CreateRegistry() };
+        }
+
+        Differentiate(training, loss, adapter.Parameters, gradients);
         Finish(training);
         Finish(eval);
         return new TrainingGraph
@@ -106,14 +115,13 @@ public static class TrainingGraphBuilder
         return loss;
     }
 
-    /// <summary>Appends backward pass and gradient accumulation; the model's own outputs go.</summary>
-    private static void Differentiate(OnnxModel model, LossAttachment loss, IReadOnlyList<TrainableParameter> parameters)
+    /// <summary>Appends backward pass and gradient accumulation.</summary>
+    private static void Differentiate(OnnxModel model, LossAttachment loss, IReadOnlyList<TrainableParameter> parameters, GradientOptions options)
     {
         OnnxGraph graph = model.Graph;
-        SetOutputs(graph, [loss.Loss]);
         Value weight = graph.AddInput(ArtifactNames.LossWeight, DataType.Float, Shape.Scalar);
         Value[] inputs = [.. parameters.Select(p => graph.GetValue(p.Name))];
-        IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, weight, inputs);
+        IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, weight, inputs, options);
         GraphBuilder builder = new(graph, model.Opset) { Scope = "accumulate/" };
         foreach (Value input in inputs)
         {
@@ -122,24 +130,6 @@ public static class TrainingGraphBuilder
             sum.Name = ArtifactNames.AccumulationOutput(input.Name);
             sum.Type = input.Type;
             graph.AddOutput(sum);
-        }
-    }
-
-    /// <summary>Replaces products with int8 weights by the native operators, over the same int8 tensors in all models.</summary>
-    private static void UseInt8Operators(IEnumerable<OnnxModel> models, Int8Compute? compute)
-    {
-        if (compute is null)
-        {
-            return;
-        }
-
-        Int8ProductFusion rule = new(compute.Value);
-        foreach (OnnxModel model in models)
-        {
-            if (new RewritePass(rule).Run(model))
-            {
-                model.OpsetImports[OperatorDomains.OrtQLoRA] = OperatorDomains.OrtQLoRAVersion;
-            }
         }
     }
 

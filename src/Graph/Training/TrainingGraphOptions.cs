@@ -32,10 +32,10 @@ public sealed class TrainingGraphOptions
     public Func<LinearModule, bool>? QuantizedModules { get; init; }
 
     /// <summary>
-    /// How the native operators compute products with int8 weights; null leaves them to standard operators, which run
-    /// without the native library.
+    /// How the native operators multiply; null leaves everything to standard operators, which run without the native
+    /// library.
     /// </summary>
-    public Int8Compute? Int8Operators { get; init; }
+    public Int8Compute? NativeOperators { get; init; }
 
     /// <summary>The optimizer.</summary>
     public required IOptimizerDefinition Optimizer { get; init; }

@@ -65,7 +65,7 @@ internal sealed class TrainingSetup : IDisposable
             LossOutput = facts.LossOutput,
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
             QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
-            Int8Operators = native is null ? null : options.Compute,
+            NativeOperators = native is null ? null : options.Compute,
             Optimizer = OptimizerRegistry.Create(options.Optimizer),
             MaxGradNorm = options.MaxGradNorm,
             Seed = unchecked((int)options.Seed),

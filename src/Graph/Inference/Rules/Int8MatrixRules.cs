@@ -10,6 +10,8 @@ internal static class Int8MatrixRules
         registry.AddTo(OperatorDomains.OrtQLoRA, call => LastDimension(call, "K", "N"), "MatMulInt8");
         registry.AddTo(OperatorDomains.OrtQLoRA, call => LastDimension(call, "N", "K"), "MatMulInt8Grad");
         registry.AddTo(OperatorDomains.OrtQLoRA, Dequantize, "DequantizeInt8");
+        registry.AddTo(OperatorDomains.OrtQLoRA, LoraLinear, "LoraLinear");
+        registry.AddTo(OperatorDomains.OrtQLoRA, LoraLinearGrad, "LoraLinearGrad");
     }
 
     private static void LastDimension(OperatorCall call, string from, string to)
@@ -28,4 +30,19 @@ internal static class Int8MatrixRules
     private static void Dequantize(OperatorCall call) => call.Set(0, call.TypeOf(1), new Shape(
         call.HasAttribute("K") ? call.Node.GetInt("K", 0) : Dimension.Unknown,
         call.HasAttribute("N") ? call.Node.GetInt("N", 0) : Dimension.Unknown));
+
+    // x [..., K], A [r, K]: y [..., N] and h [..., r].
+    private static void LoraLinear(OperatorCall call)
+    {
+        LastDimension(call, "K", "N");
+        Shape? x = call.ShapeOf(0);
+        call.Set(1, DataType.Float, x is { Rank: > 0 } && call.ShapeOf(3) is [var rank, _] ? x.With(x.Rank - 1, rank) : null);
+    }
+
+    private static void LoraLinearGrad(OperatorCall call)
+    {
+        call.Set(0, DataType.Float, call.ShapeOf(5));
+        call.Set(1, DataType.Float, call.ShapeOf(6));
+        call.Set(2, DataType.Float, call.ShapeOf(1));
+    }
 }

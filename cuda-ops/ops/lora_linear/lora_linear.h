@@ -1,0 +1,60 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "common/ort_op.h"
+#include "ops/lora_linear/lora_linear_cpu.h"
+#include "ops/matmul_int8/quantized_weight.h"
+
+namespace ortqlora {
+
+// y[..., N] = x[..., K] * What + h * B^T + bias with h[..., r] = scaling * x * A^T: a linear layer over an
+// int8 weight with its LoRA branch, in float.
+//   q, scale and the attributes K, N, layout and compute as MatMulInt8's; A[r, K], B[N, r], bias[N] float;
+//   scaling float.
+class LoraLinear {
+ public:
+  static constexpr const char* kName = "LoraLinear";
+  static constexpr Port kInputs[] = {
+      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},     {ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED},
+      {ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED}, {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
+      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},     {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, true}};
+  static constexpr Port kOutputs[] = {{ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
+                                      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT}};
+
+  explicit LoraLinear(const KernelInfo& info);
+  void Compute(KernelContext& context) const;
+  static void InferShapes(ShapeInference& shapes);
+
+ private:
+  QuantizedWeight weight_;
+  float scaling_;
+  LoraLinearKernel kernel_;
+};
+
+// Gradients of LoraLinear by A, B and, where asked for, x. No gradient goes to the frozen weight; the bias's
+// is the sum of dy over its rows.
+class LoraLinearGrad {
+ public:
+  static constexpr const char* kName = "LoraLinearGrad";
+  static constexpr Port kInputs[] = {
+      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},     {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
+      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},     {ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED},
+      {ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED}, {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
+      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT}};
+  static constexpr Port kOutputs[] = {{ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
+                                      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT},
+                                      {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, true}};
+
+  explicit LoraLinearGrad(const KernelInfo& info);
+  void Compute(KernelContext& context) const;
+  static void InferShapes(ShapeInference& shapes);
+
+ private:
+  QuantizedWeight weight_;
+  float scaling_;
+  LoraLinearKernel kernel_;
+};
+
+}  // namespace ortqlora
