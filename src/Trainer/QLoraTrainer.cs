@@ -1,11 +1,12 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Checkpoints;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
-using OrtQLoRA.Trainer.Engines;
 using OrtQLoRA.Trainer.Evaluation;
 using OrtQLoRA.Trainer.Runs;
 using OrtQLoRA.Trainer.Training;
@@ -27,19 +28,22 @@ public static class QLoraTrainer
 {
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
-    /// <summary>Runs a training.</summary>
+    /// <summary>Runs a training, or goes on with one (<see cref="TrainingOptions.Resume"/>).</summary>
     /// <param name="options">What to do. Not changed.</param>
     /// <param name="callback">Is told how the run goes on; null for nobody.</param>
-    /// <param name="cancellationToken">Ends the run after the present step; the adapter is written as it then is.</param>
+    /// <param name="cancellationToken">Ends the run after the present step; checkpoint and adapter are written as they then are.</param>
     /// <exception cref="Graph.ConfigurationException">Options are wrong or do not fit the model; lists every fault.</exception>
     /// <exception cref="TrainingDataException">Data are missing or faulty; names file and line.</exception>
+    /// <exception cref="CheckpointException">The run cannot go on from its checkpoint, or would overwrite an unfinished one.</exception>
     /// <exception cref="TrainingDivergedException">Loss or gradients became NaN; the last good adapter is written.</exception>
-    /// <exception cref="OperationCanceledException">The run was cancelled; the adapter is written.</exception>
+    /// <exception cref="OperationCanceledException">The run was cancelled; checkpoint and adapter are written.</exception>
     public static TrainingResult Run(TrainingOptions options, ITrainingCallback? callback = null, CancellationToken cancellationToken = default)
     {
         callback ??= NullCallback.Instance;
         TrainingOptionsValidator.Validate(options);
         RunFolder folder = RunFolder.Prepare(options.Out);
+        CheckpointStore store = new(folder.CheckpointsFolder);
+        Checkpoint? resumed = FindCheckpoint(options, store, callback);
         callback.OnStage($"Reading {options.Model}");
         using OnnxModel model = OnnxModelReader.Read(options.Model);
         AdapterSettings settings = AdapterSettings.Create(options);
@@ -47,10 +51,17 @@ public static class QLoraTrainer
         IReadOnlyList<TrainingExample>? evalExamples;
         ModelFacts facts;
         DataSetup data;
+        Lazy<IReadOnlyList<FileFingerprint>> inputs = new(() => RunInputs.Read(options, model));
         try
         {
             facts = ModelFacts.Read(model, options.LossOutput);
             data = new DataSetup(facts, settings.Task, options);
+            if (resumed is not null)
+            {
+                JsonObject config = JsonNode.Parse(TrainingOptionsFile.ToJson(options, settings.Task))!.AsObject();
+                ResumeCheck.Verify(resumed, options, config, inputs.Value, callback.OnWarning);
+            }
+
             examples = data.Read(options.Data);
             evalExamples = options.EvalData is null ? null : data.Read(options.EvalData);
         }
@@ -62,57 +73,59 @@ public static class QLoraTrainer
 
         using TrainingSetup setup = TrainingSetup.Create(model, facts, settings, options, callback);
         DataCollator collator = new(setup.BatchInputs, setup.Task, data.PadId);
-        TrainingLoop loop = new(setup.Engine, options, examples, collator, callback, cancellationToken);
-        folder.Clear();
+        CheckpointKeeper keeper = new(setup, options, store, inputs, callback, resumed);
+        TrainingLoop loop = new(setup.Engine, options, examples, collator, callback, cancellationToken) { RollBack = keeper.RollBack };
+        Func<EvaluationResult>? evaluate = evalExamples is null ? null : () => Evaluate(evalExamples, options, setup, collator);
+        TrainingRun run = new(options, setup, folder, keeper, callback, evaluate, resumed);
+        if (resumed is null)
+        {
+            folder.Clear();
+        }
+
         WriteFacts(folder, options, setup);
         callback.OnRunStart(new TrainingRunInfo(
-            loop.TotalSteps, examples.Count, setup.Engine.Parameters.Sum(p => p.ElementCount), setup.FrozenParameters, setup.AdaptedModules));
+            loop.TotalSteps, examples.Count, setup.Engine.Parameters.Sum(p => p.ElementCount), setup.FrozenParameters, setup.AdaptedModules)
+        {
+            CompletedSteps = run.CompletedSteps,
+        });
 
-        IReadOnlyList<StepMetrics> steps = Train(loop, folder, setup);
-        EvaluationResult? evaluation = evalExamples is null ? null : Evaluate(evalExamples, options, setup, collator, folder, callback);
+        (IReadOnlyList<StepMetrics> steps, EvaluationResult? evaluation) = run.Execute(loop);
+        if (evaluation is not null)
+        {
+            RunFolder.WriteText(folder.EvaluationFile, JsonSerializer.Serialize(evaluation, Indented));
+        }
+
         TrainingResult result = new(folder.Path, steps, evaluation);
         callback.OnRunEnd(result);
         return result;
     }
 
-    private static List<StepMetrics> Train(TrainingLoop loop, RunFolder folder, TrainingSetup setup)
+    /// <summary>The checkpoint to go on from, if any; an unfinished run is not overwritten by mistake.</summary>
+    private static Checkpoint? FindCheckpoint(TrainingOptions options, CheckpointStore store, ITrainingCallback callback)
     {
-        List<StepMetrics> steps = [];
-        using MetricsWriter metrics = new(folder.MetricsFile);
-        try
+        if (options.Resume)
         {
-            loop.Run(step =>
-            {
-                metrics.Write(step);
-                steps.Add(step);
-            });
-        }
-        catch (TrainingDivergedException e)
-        {
-            setup.SaveAdapter(folder.AdapterFolder);
-            throw new TrainingDivergedException($"{e.Message} The adapter after step {e.Step - 1} is in '{folder.AdapterFolder}'.", e.Step);
-        }
-        catch (Exception e) when (e is OperationCanceledException or EngineException)
-        {
-            // Parameters change only in whole optimizer steps, so they are those of the last good one.
-            setup.SaveAdapter(folder.AdapterFolder);
-            throw;
+            Checkpoint? found = store.Latest(callback.OnWarning);
+            callback.OnStage(found is null
+                ? $"No checkpoint in '{options.Out}': starting from the beginning"
+                : $"Going on from the checkpoint of step {found.Manifest.Step}");
+            return found;
         }
 
-        setup.SaveAdapter(folder.AdapterFolder);
-        return steps;
+        Checkpoint? unfinished = options.Force ? null : store.All.Select(c => Checkpoint.Open(c.Folder).Checkpoint).FirstOrDefault(c => c is not null);
+        return unfinished is null || unfinished.Manifest.Step >= unfinished.Manifest.TotalSteps
+            ? null
+            : throw new CheckpointException(
+                $"'{options.Out}' holds a run that ended at step {unfinished.Manifest.Step} of {unfinished.Manifest.TotalSteps}. "
+                + "Go on with it by --resume, start anew and lose it by --force, or choose another --out.");
     }
 
     private static EvaluationResult Evaluate(
-        IReadOnlyList<TrainingExample> examples, TrainingOptions options, TrainingSetup setup, DataCollator collator, RunFolder folder, ITrainingCallback callback)
+        IReadOnlyList<TrainingExample> examples, TrainingOptions options, TrainingSetup setup, DataCollator collator)
     {
-        callback.OnStage("Evaluating");
         string output = setup.Facts.LossOutput;
-        EvaluationResult result = Evaluator.Run(
+        return Evaluator.Run(
             examples, options.Batch, collator, setup.Task, batch => setup.Engine.EvalStep(batch.Inputs, output).Outputs[output]);
-        RunFolder.WriteText(folder.EvaluationFile, JsonSerializer.Serialize(result, Indented));
-        callback.OnEvaluated(result);
-        return result;
     }
 
     private static void WriteFacts(RunFolder folder, TrainingOptions options, TrainingSetup setup)

@@ -1,5 +1,6 @@
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Training;
 
 namespace OrtQLoRA.Graph.Adapters;
 
@@ -49,8 +50,9 @@ public sealed class AdapterInsertionContext
             return x;
         }
 
-        long seed = (long)(new ReproducibleRandom(_seed, purpose).NextUniform() * int.MaxValue);
-        return builder.Op("Dropout", [x, builder.Scalar((float)probability), builder.Scalar(true)], ("seed", seed));
+        Value numbers = PassRandom.Integers(builder, x, _seed, purpose);
+        Value isKept = builder.Op("GreaterOrEqual", [numbers, builder.Scalar((long)(probability * PassRandom.Modulus))]);
+        return builder.Where(isKept, builder.Mul(x, 1 / (1 - probability)), builder.Scalar(0f));
     }
 
     /// <summary>Makes everything that reads a value read another, which is computed from it; graph outputs keep their names.</summary>

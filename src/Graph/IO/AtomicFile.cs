@@ -99,6 +99,7 @@ public sealed class AtomicFile : IDisposable
             _stream.Dispose();
             File.Move(_temporaryPath, Path, overwrite: true);
             _committed = true;
+            DurableFolder.Flush(System.IO.Path.GetDirectoryName(Path)!);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

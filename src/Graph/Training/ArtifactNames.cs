@@ -12,6 +12,12 @@ public static class ArtifactNames
     /// </summary>
     public const string LossWeight = "loss_weight";
 
+    /// <summary>
+    /// Input of the training model: int64 scalar, the number of training passes before this one, from which random numbers
+    /// inside the graph are drawn; there only if the graph draws any. See <see cref="PassRandom"/>.
+    /// </summary>
+    public const string Pass = "ortqlora.pass";
+
     /// <summary>Input of the training and eval models: the labels, int64, -100 is not counted.</summary>
     public const string Labels = "labels";
 

@@ -5,7 +5,7 @@ namespace OrtQLoRA.Graph.Training;
 /// <summary>A tensor that training changes: an input of the training, eval and optimizer models.</summary>
 public sealed class TrainableParameter
 {
-    private readonly string? _fileKey;
+    private string? _fileKey;
 
     /// <summary>Name of the graph input, for example <c>model.layers.0.self_attn.q_proj.lora_A.weight</c>.</summary>
     public required string Name { get; init; }
@@ -31,6 +31,16 @@ public sealed class TrainableParameter
 
     /// <summary>Number of elements.</summary>
     public long ElementCount => InitialValue.ElementCount();
+
+    /// <summary>The same parameter in another group.</summary>
+    internal TrainableParameter In(string group) => new()
+    {
+        Name = Name,
+        InitialValue = InitialValue,
+        Group = group,
+        _fileKey = _fileKey,
+        IsTransposedInFile = IsTransposedInFile,
+    };
 
     /// <summary>A value or gradient of this parameter as files hold it.</summary>
     public ITensor ToFile(ITensor value) => IsTransposedInFile ? new TransposedTensor(value) : value;

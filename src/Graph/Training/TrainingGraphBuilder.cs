@@ -36,6 +36,11 @@ public static class TrainingGraphBuilder
         string[] modelInputs = [.. training.Graph.RequiredInputs.Select(i => i.Name)];
         InsertAdapter(eval, options, isTraining: false);
         InsertedAdapter adapter = InsertAdapter(training, options, isTraining: true);
+        if (options.NeftuneAlpha is double alpha and > 0)
+        {
+            new EmbeddingNoisePass(alpha, options.Seed).Run(training);
+        }
+
         AttachLoss(eval, options);
         LossAttachment loss = AttachLoss(training, options);
         SetOutputs(training.Graph, [loss.Loss]);
@@ -48,7 +53,8 @@ public static class TrainingGraphBuilder
             gradients = new GradientOptions { Rules = NativeGradientRules.CreateRegistry() };
         }
 
-        Differentiate(training, loss, adapter.Parameters, gradients);
+        (IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups) = Group(adapter.Parameters, options);
+        Differentiate(training, loss, parameters, gradients);
         Finish(training);
         Finish(eval);
         return new TrainingGraph
@@ -59,9 +65,9 @@ public static class TrainingGraphBuilder
             {
                 TrainingModel = training,
                 EvalModel = eval,
-                OptimizerModel = OptimizerModelBuilder.Build(options.Optimizer, adapter.Parameters, options.Groups, options.MaxGradNorm),
-                Parameters = adapter.Parameters,
-                Groups = options.Groups,
+                OptimizerModel = OptimizerModelBuilder.Build(options.Optimizer, parameters, groups, options.MaxGradNorm),
+                Parameters = parameters,
+                Groups = groups,
                 OptimizerStates = options.Optimizer.StateNames,
                 UserInputs = [.. modelInputs, loss.Target.Name],
             },
@@ -102,6 +108,19 @@ public static class TrainingGraphBuilder
         }
 
         return pass.Inserted;
+    }
+
+    /// <summary>Puts parameters into their groups; groups stand in the order in which parameters first name them.</summary>
+    private static (IReadOnlyList<TrainableParameter> Parameters, IReadOnlyList<ParameterGroup> Groups) Group(
+        IReadOnlyList<TrainableParameter> parameters, TrainingGraphOptions options)
+    {
+        if (options.GroupOf is not { } groupOf)
+        {
+            return (parameters, [new ParameterGroup(ParameterGroup.DefaultName)]);
+        }
+
+        ParameterGroup[] groups = [.. parameters.Select(groupOf)];
+        return ([.. parameters.Zip(groups, (p, g) => p.In(g.Name))], [.. groups.DistinctBy(g => g.Name)]);
     }
 
     /// <summary>Appends the loss and makes it the first output.</summary>

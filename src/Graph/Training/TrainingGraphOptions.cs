@@ -43,8 +43,11 @@ public sealed class TrainingGraphOptions
     /// <summary>Norm to which gradients are clipped; 0 for no clipping.</summary>
     public double MaxGradNorm { get; init; }
 
-    /// <summary>Parameter groups; by default the one that holds everything.</summary>
-    public IReadOnlyList<ParameterGroup> Groups { get; init; } = [new ParameterGroup(ParameterGroup.DefaultName)];
+    /// <summary>The group of each parameter, by name; null for one group that holds everything. Equal names must mean equal groups.</summary>
+    public Func<TrainableParameter, ParameterGroup>? GroupOf { get; init; }
+
+    /// <summary>Size of the noise on embeddings in training (NEFTune); null for none.</summary>
+    public double? NeftuneAlpha { get; init; }
 
     /// <summary>Seed of first values and dropout masks.</summary>
     public int Seed { get; init; }

@@ -23,6 +23,13 @@ public interface ITrainingCallback
     {
     }
 
+    /// <summary>A checkpoint is written and whole.</summary>
+    /// <param name="folder">Its folder.</param>
+    /// <param name="step">The step after which it was taken.</param>
+    void OnCheckpoint(string folder, long step)
+    {
+    }
+
     /// <summary>Something needs attention but does not stop the run.</summary>
     void OnWarning(string message)
     {

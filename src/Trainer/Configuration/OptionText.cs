@@ -70,7 +70,7 @@ public static class OptionText
     {
         foreach (T value in Enum.GetValues<T>())
         {
-            if (Name(value).Equals(text.Trim(), StringComparison.OrdinalIgnoreCase))
+            if (Name(value).Equals(text.Trim().Replace('_', '-'), StringComparison.OrdinalIgnoreCase))
             {
                 return value;
             }

@@ -119,6 +119,66 @@ public sealed class TrainingOptions
     /// <summary>Steps over which the learning rate rises from 0.</summary>
     public long WarmupSteps { get; set; }
 
+    /// <summary>The same as a share of all steps, rounded up; null to take <see cref="WarmupSteps"/>.</summary>
+    public double? WarmupRatio { get; set; }
+
+    /// <summary>Half cosines of the schedule cosine-with-restarts.</summary>
+    public int ScheduleCycles { get; set; } = 1;
+
+    /// <summary>Exponent of the schedule polynomial.</summary>
+    public double SchedulePower { get; set; } = 1;
+
+    /// <summary>Rate to which polynomial and wsd fall; null for 1e-7 with polynomial, as in Transformers, and 0 with wsd.</summary>
+    public double? MinLearningRate { get; set; }
+
+    /// <summary>Steps of the decay of wsd; null for a tenth of all steps, rounded up.</summary>
+    public long? DecaySteps { get; set; }
+
+    /// <summary>Course of the decay of wsd.</summary>
+    public DecayKind DecayType { get; set; }
+
+    /// <summary>Factor of the learning rate of LoRA's B matrices (LoRA+, Hayou et al., arXiv 2402.12354); null for the same rate as A.</summary>
+    public double? LoraPlusRatio { get; set; }
+
+    /// <summary>Parameters without weight decay: parts of their names, for example <c>bias</c>; null for none.</summary>
+    public IReadOnlyList<string>? NoDecay { get; set; }
+
+    /// <summary>Decay of the moving average of parameters that the run hands out instead of the last ones; null for none.</summary>
+    public double? Ema { get; set; }
+
+    /// <summary>Size of the noise on embeddings in training (NEFTune, Jain et al., arXiv 2310.05914); null for none.</summary>
+    public double? NeftuneAlpha { get; set; }
+
+    /// <summary>What to do where a step goes wrong.</summary>
+    public DivergencePolicy OnDivergence { get; set; }
+
+    /// <summary>A loss above so many times the mean of those before it counts as gone wrong too; null looks for NaN and infinity only.</summary>
+    public double? SpikeFactor { get; set; }
+
+    /// <summary>Steps between checkpoints; the last step gets one too. Null for none, but a cancelled run always leaves one.</summary>
+    public long? SaveEvery { get; set; }
+
+    /// <summary>How many of the last checkpoints to keep; that of the best evaluation stays besides.</summary>
+    public int KeepCheckpoints { get; set; } = 2;
+
+    /// <summary>Whether to go on from the last whole checkpoint in <see cref="Out"/>; from the start if there is none.</summary>
+    public bool Resume { get; set; }
+
+    /// <summary>Whether to go on although data, model or settings changed, or to overwrite a run that is not finished.</summary>
+    public bool Force { get; set; }
+
+    /// <summary>Steps between evaluations on <see cref="EvalData"/>; null evaluates after training only.</summary>
+    public long? EvalEvery { get; set; }
+
+    /// <summary>Evaluations without gain after which the run ends; null for no early end.</summary>
+    public int? EarlyStopping { get; set; }
+
+    /// <summary>By how much a loss must be lower than the best to count as gain.</summary>
+    public double EarlyStoppingThreshold { get; set; }
+
+    /// <summary>Whether the run hands out the parameters of the best evaluation instead of the last ones.</summary>
+    public bool LoadBest { get; set; }
+
     /// <summary>Whether each epoch takes the examples in a new random order.</summary>
     public bool Shuffle { get; set; } = true;
 
@@ -151,6 +211,20 @@ public sealed class TrainingOptions
 
     /// <summary>Prefix of a profile of the training session; null for none.</summary>
     public string? Profile { get; set; }
+
+    /// <summary>The course of the learning rate in a run of so many steps.</summary>
+    internal ScheduleSettings Schedule(long totalSteps) => new()
+    {
+        Kind = LearningRateSchedule,
+        LearningRate = LearningRate,
+        TotalSteps = totalSteps,
+        WarmupSteps = WarmupRatio is double ratio ? (long)Math.Ceiling(ratio * totalSteps) : WarmupSteps,
+        MinLearningRate = MinLearningRate ?? (LearningRateSchedule == ScheduleKind.Polynomial ? Math.Min(1e-7, LearningRate) : 0),
+        Cycles = ScheduleCycles,
+        Power = SchedulePower,
+        DecaySteps = DecaySteps ?? (totalSteps + 9) / 10,
+        Decay = DecayType,
+    };
 
     /// <summary>Every fault of the options; empty if there is none. Files are looked at when they are read.</summary>
     public IReadOnlyList<string> Faults() => TrainingOptionsValidator.Faults(this);

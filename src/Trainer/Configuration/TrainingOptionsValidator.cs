@@ -60,8 +60,39 @@ internal static class TrainingOptionsValidator
         Require(o.MaxLength is null or > 1, $"--max-length is {o.MaxLength}; it must be at least 2.");
         Require(o.PadId is null or >= 0, $"--pad-id is {o.PadId}; it must be 0 or more.");
         Require(o.Threads is >= 0 and <= MostThreads, $"--threads is {o.Threads}; it must lie in 0 (one a core) to {MostThreads}.");
+        ValidateCourse(o, Require);
+        ValidateKeeping(o, Require);
         faults.AddRange(o.Optimizer.Faults());
         return faults;
+    }
+
+    private static void ValidateCourse(TrainingOptions o, Action<bool, string> require)
+    {
+        require(o.WarmupRatio is null or (>= 0 and <= 1), $"--warmup-ratio is {o.WarmupRatio}; it must lie in 0 to 1.");
+        require(o.WarmupRatio is null || o.WarmupSteps == 0, "--warmup-steps and --warmup-ratio are both given; pass one of them.");
+        require(o.ScheduleCycles > 0, $"--lr-cycles is {o.ScheduleCycles}; it must be at least 1.");
+        require(IsPositive(o.SchedulePower), $"--lr-power is {o.SchedulePower}; it must be a number above 0.");
+        require(
+            o.MinLearningRate is null || (o.MinLearningRate >= 0 && o.MinLearningRate <= o.LearningRate),
+            $"--min-lr is {o.MinLearningRate}; it must lie in 0 to --lr, {o.LearningRate}.");
+        require(o.DecaySteps is null or > 0, $"--decay-steps is {o.DecaySteps}; it must be at least 1.");
+        require(o.LoraPlusRatio is null || IsPositive(o.LoraPlusRatio.Value), $"--loraplus-ratio is {o.LoraPlusRatio}; it must be a number above 0.");
+        require(o.Ema is null or (>= 0 and < 1), $"--ema is {o.Ema}; it must be at least 0 and below 1.");
+        require(o.NeftuneAlpha is null || (o.NeftuneAlpha >= 0 && double.IsFinite(o.NeftuneAlpha.Value)), $"--neftune-alpha is {o.NeftuneAlpha}; it must be a finite number, 0 or more.");
+        require(o.SpikeFactor is null or > 1, $"--spike-factor is {o.SpikeFactor}; it must be above 1.");
+    }
+
+    private static void ValidateKeeping(TrainingOptions o, Action<bool, string> require)
+    {
+        require(o.SaveEvery is null or > 0, $"--save-every is {o.SaveEvery}; it must be at least 1.");
+        require(o.KeepCheckpoints > 0, $"--keep-checkpoints is {o.KeepCheckpoints}; it must be at least 1.");
+        require(o.EvalEvery is null or > 0, $"--eval-every is {o.EvalEvery}; it must be at least 1.");
+        require(o.EvalEvery is null || o.EvalData is not null, "--eval-every asks for --eval-data.");
+        require(o.EarlyStopping is null or > 0, $"--early-stopping is {o.EarlyStopping}; it must be at least 1.");
+        require(o.EarlyStopping is null || o.EvalEvery is not null, "--early-stopping asks for --eval-every.");
+        require(o.EarlyStoppingThreshold >= 0, $"--early-stopping-threshold is {o.EarlyStoppingThreshold}; it must be 0 or more.");
+        require(!o.LoadBest || o.EvalEvery is not null, "--load-best asks for --eval-every.");
+        require(o.OnDivergence != DivergencePolicy.RollBack || o.SaveEvery is not null, "--on-divergence roll-back asks for --save-every: it goes back to checkpoints.");
     }
 
     private static bool IsPositive(double value) => value > 0 && double.IsFinite(value);

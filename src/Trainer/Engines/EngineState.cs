@@ -4,9 +4,11 @@ namespace OrtQLoRA.Trainer.Engines;
 
 /// <summary>All that a run needs to go on as if it had not stopped, apart from its place in the data.</summary>
 /// <param name="CompletedSteps">Optimizer steps done.</param>
+/// <param name="CompletedPasses">Training passes done, from whose number the graph draws dropout masks and noise.</param>
 /// <param name="Parameters">Value of each parameter by name, float.</param>
 /// <param name="OptimizerStates">For each state (for example <c>exp_avg</c>) its value for each parameter, float.</param>
 public sealed record EngineState(
     long CompletedSteps,
+    long CompletedPasses,
     IReadOnlyDictionary<string, DenseTensor> Parameters,
     IReadOnlyDictionary<string, IReadOnlyDictionary<string, DenseTensor>> OptimizerStates);

@@ -7,11 +7,12 @@ namespace OrtQLoRA.Trainer.Engines;
 
 /// <summary>
 /// Keeps an engine's state in a safetensors file: a parameter under its name, a state of the optimizer under
-/// <c>&lt;parameter&gt;.&lt;state&gt;</c> (for example <c>.exp_avg</c>), states and steps in the metadata.
+/// <c>&lt;parameter&gt;.&lt;state&gt;</c> (for example <c>.exp_avg</c>), counts and names of states in the metadata.
 /// </summary>
 public static class EngineStateFile
 {
     private const string StepsKey = "ortqlora.steps";
+    private const string PassesKey = "ortqlora.passes";
     private const string StatesKey = "ortqlora.optimizer_states";
 
     /// <summary>Writes a state; the file appears whole or not at all.</summary>
@@ -24,6 +25,7 @@ public static class EngineStateFile
         SafetensorsWriter.Write(path, parameters.Concat(states),
         [
             new(StepsKey, state.CompletedSteps.ToString(CultureInfo.InvariantCulture)),
+            new(PassesKey, state.CompletedPasses.ToString(CultureInfo.InvariantCulture)),
             new(StatesKey, string.Join(',', state.OptimizerStates.Keys)),
         ]);
     }
@@ -33,11 +35,9 @@ public static class EngineStateFile
     public static EngineState Read(string path)
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
-        if (!file.Metadata.TryGetValue(StepsKey, out string? text)
-            || !long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long steps)
-            || !file.Metadata.TryGetValue(StatesKey, out string? names))
+        if (!TryCount(file, StepsKey, out long steps) || !TryCount(file, PassesKey, out long passes) || !file.Metadata.TryGetValue(StatesKey, out string? names))
         {
-            throw new ModelFormatException($"'{path}' is no engine state: its metadata lack '{StepsKey}' or '{StatesKey}'.");
+            throw new ModelFormatException($"'{path}' is no engine state: its metadata lack '{StepsKey}', '{PassesKey}' or '{StatesKey}'.");
         }
 
         string[] states = names.Split(',', StringSplitOptions.RemoveEmptyEntries);
@@ -57,6 +57,12 @@ public static class EngineStateFile
             }
         }
 
-        return new EngineState(steps, parameters, byState.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, DenseTensor>)s.Value));
+        return new EngineState(steps, passes, parameters, byState.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, DenseTensor>)s.Value));
+    }
+
+    private static bool TryCount(SafetensorsFile file, string key, out long count)
+    {
+        count = 0;
+        return file.Metadata.TryGetValue(key, out string? text) && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out count);
     }
 }

@@ -54,7 +54,10 @@ public interface ITrainingEngine : IDisposable
     /// <exception cref="ArgumentException">There is no such parameter.</exception>
     DenseTensor GetGradient(string name);
 
-    /// <summary>Parameters, optimizer states and step count, copied.</summary>
+    /// <summary>
+    /// Parameters, optimizer states, and the numbers of steps and passes, copied: with the data from there on, all that it
+    /// takes to go on to the same bits.
+    /// </summary>
     EngineState SaveState();
 
     /// <summary>Continues from a saved state.</summary>

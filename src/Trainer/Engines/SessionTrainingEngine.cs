@@ -25,6 +25,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     private readonly RunOptions _runOptions = new();
     private readonly float[] _lossWeight = [1];
     private readonly float[] _loss = new float[1];
+    private readonly long[] _pass = new long[1];
     private readonly InferenceSession _trainingSession;
     private readonly OrtIoBinding _trainingBinding;
     private readonly OptimizerSession _optimizer;
@@ -90,6 +91,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         _lossWeight[0] = (float)lossWeight;
         using BoundInputs bound = new(_trainingBinding, _artifacts.UserInputs, inputs);
         SessionRun.Run(_trainingSession, _runOptions, _trainingBinding, "training step");
+        _pass[0]++;
         return _loss[0];
     }
 
@@ -133,6 +135,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     /// <inheritdoc/>
     public EngineState SaveState() => new(
         CompletedSteps,
+        _pass[0],
         Parameters.ToDictionary(p => p.Name, p => GetParameter(p.Name)),
         _artifacts.OptimizerStates.ToDictionary(
             s => s,
@@ -162,6 +165,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         }
 
         CompletedSteps = state.CompletedSteps;
+        _pass[0] = state.CompletedPasses;
         LazyResetGrad();
     }
 
@@ -215,6 +219,11 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     {
         Bind(_trainingBinding.BindInput, ArtifactNames.LossWeight, _lossWeight);
         Bind(_trainingBinding.BindOutput, ArtifactNames.Loss, _loss);
+        if (_trainingSession.InputNames.Contains(ArtifactNames.Pass))
+        {
+            Bind(_trainingBinding.BindInput, ArtifactNames.Pass, _pass);
+        }
+
         foreach (TrainableParameter parameter in Parameters)
         {
             GroupArenas group = _groupOfParameter[parameter.Name];
@@ -225,6 +234,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         }
     }
 
-    private void Bind(Action<string, OrtValue> bind, string name, float[] scalar) =>
+    private void Bind<T>(Action<string, OrtValue> bind, string name, T[] scalar)
+        where T : unmanaged =>
         bind(name, Own(OrtValue.CreateTensorValueFromMemory(OrtMemoryInfo.DefaultInstance, scalar.AsMemory(), [])));
 }

@@ -5,8 +5,8 @@ using OrtQLoRA.Trainer.Configuration;
 namespace OrtQLoRA.Trainer.Runs;
 
 /// <summary>
-/// The folder that a run writes: <c>config.resolved.json</c>, <c>metrics.jsonl</c>, <c>quantization.json</c> and
-/// <c>adapter/</c>. Files appear whole or not at all; metrics grow line by line.
+/// The folder that a run writes: <c>config.resolved.json</c>, <c>metrics.jsonl</c>, <c>quantization.json</c>,
+/// <c>adapter/</c>, <c>best/</c> and <c>checkpoints/</c>. Files appear whole or not at all; metrics grow line by line.
 /// </summary>
 public sealed class RunFolder
 {
@@ -20,6 +20,15 @@ public sealed class RunFolder
 
     /// <summary>The adapter in PEFT's form.</summary>
     public string AdapterFolder => System.IO.Path.Combine(Path, "adapter");
+
+    /// <summary>The adapter of the best evaluation, in the same form.</summary>
+    public string BestFolder => System.IO.Path.Combine(Path, "best");
+
+    /// <summary>What the run can go on from.</summary>
+    public string CheckpointsFolder => System.IO.Path.Combine(Path, "checkpoints");
+
+    /// <summary>The parameters of the best evaluation, for <c>--load-best</c>.</summary>
+    internal string BestParametersFile => System.IO.Path.Combine(BestFolder, "parameters.safetensors");
 
     /// <summary>One line a step.</summary>
     public string MetricsFile => System.IO.Path.Combine(Path, "metrics.jsonl");
@@ -79,9 +88,9 @@ public sealed class RunFolder
             File.Delete(file);
         }
 
-        if (Directory.Exists(AdapterFolder))
+        foreach (string folder in new[] { AdapterFolder, BestFolder, CheckpointsFolder }.Where(Directory.Exists))
         {
-            Directory.Delete(AdapterFolder, recursive: true);
+            Directory.Delete(folder, recursive: true);
         }
     }
 

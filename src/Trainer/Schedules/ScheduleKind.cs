@@ -11,4 +11,16 @@ public enum ScheduleKind
 
     /// <summary>It falls on half a cosine to 0 after the last step.</summary>
     Cosine,
+
+    /// <summary>It falls on half a cosine several times, each time from the peak.</summary>
+    CosineWithRestarts,
+
+    /// <summary>It falls to the final rate as a power of the share of steps left.</summary>
+    Polynomial,
+
+    /// <summary>It falls with the inverse square root of the step.</summary>
+    InverseSqrt,
+
+    /// <summary>Warm-up, stable, decay: it stays, then falls over the last steps.</summary>
+    Wsd,
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Checkpoints;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
 using OrtQLoRA.Trainer.Engines;
@@ -18,7 +19,7 @@ internal sealed class TrainingLoop
     private readonly IReadOnlyList<TrainingExample> _examples;
     private readonly DataCollator _collator;
     private readonly BatchSampler _sampler;
-    private readonly ILearningRateSchedule _schedule;
+    private readonly WarmupSchedule _schedule;
     private readonly ITrainingCallback _callback;
     private readonly CancellationToken _cancellationToken;
 
@@ -38,48 +39,92 @@ internal sealed class TrainingLoop
         _callback = callback;
         _sampler = new BatchSampler(examples.Count, options.Batch, options.GradientAccumulation, options.Shuffle ? (ulong)options.Seed : null);
         TotalSteps = options.MaxSteps ?? (long)Math.Ceiling((options.Epochs ?? 1) * _sampler.StepsPerEpoch);
-        _schedule = new WarmupSchedule(options.LearningRateSchedule, options.LearningRate, options.WarmupSteps, TotalSteps);
+        _schedule = new WarmupSchedule(options.Schedule(TotalSteps));
     }
 
     /// <summary>Optimizer steps of the whole run.</summary>
     internal long TotalSteps { get; }
 
-    /// <summary>Runs all steps.</summary>
-    /// <param name="onStep">Called after each step, before the callback.</param>
+    /// <summary>Takes parameters and optimizer states back to where they can be trusted; needed by the policy to roll back.</summary>
+    internal Action? RollBack { get; init; }
+
+    /// <summary>Runs the steps that are left.</summary>
+    /// <param name="state">Where the run stands; moves on with each step.</param>
+    /// <param name="onStep">Called after each step; the run ends early if it returns false.</param>
     /// <exception cref="TrainingDivergedException">A loss or gradient is not finite; parameters are those of the last good step.</exception>
-    internal void Run(Action<StepMetrics> onStep)
+    /// <exception cref="OperationCanceledException">The run was cancelled; the present step is done.</exception>
+    internal void Run(LoopState state, Func<StepMetrics, bool> onStep)
     {
         RequireTargets();
-        long step = 0;
+        DivergenceMonitor monitor = new(_options, state);
         double epochs = _options.MaxSteps is null ? _options.Epochs ?? 1 : double.PositiveInfinity;
-        for (long epoch = 0; step < TotalSteps && epoch < epochs; epoch++)
+        while (state.Step < TotalSteps && state.Epoch < epochs)
         {
-            long window = 0;
-            foreach (IReadOnlyList<int[]> indices in _sampler.Windows(epoch))
+            foreach (IReadOnlyList<int[]> indices in _sampler.Windows(state.Epoch).Skip(checked((int)state.Window)))
             {
                 _cancellationToken.ThrowIfCancellationRequested();
-                window++;
+                state.Window++;
                 MicroBatch[] batches = Collate(indices);
                 if (batches.Length == 0)
                 {
                     continue;
                 }
 
-                step++;
-                StepMetrics metrics = Step(step, epoch + ((double)window / _sampler.StepsPerEpoch), batches);
-                onStep(metrics);
-                _callback.OnStepEnd(metrics);
-                if (step == TotalSteps)
+                state.Step++;
+                StepMetrics metrics = Step(state, monitor, batches);
+                if (!onStep(metrics) || state.Step == TotalSteps)
                 {
                     return;
                 }
             }
+
+            state.Epoch++;
+            state.Window = 0;
         }
     }
 
-    private StepMetrics Step(long step, double epoch, MicroBatch[] batches)
+    private StepMetrics Step(LoopState state, DivergenceMonitor monitor, MicroBatch[] batches)
     {
+        long step = state.Step;
+        double rate = _schedule.At(step);
         long started = Stopwatch.GetTimestamp();
+        (double loss, MicroBatch[] suspects) = Train(batches, step);
+        double norm = double.NaN;
+        string? fault = monitor.FaultOf(loss) is string lossFault ? $"The loss of step {step} is {lossFault}" : null;
+        if (fault is null)
+        {
+            _engine.LearningRate = rate;
+            norm = _engine.OptimizerStep();
+            fault = double.IsFinite(norm) ? null : $"The gradient norm of step {step} is {norm}";
+        }
+
+        string? outcome = null;
+        if (fault is null)
+        {
+            monitor.Accept(loss);
+        }
+        else
+        {
+            outcome = Handle(state, fault, suspects);
+        }
+
+        return new StepMetrics(
+            step,
+            state.Epoch + ((double)state.Window / _sampler.StepsPerEpoch),
+            loss,
+            norm,
+            rate,
+            batches.Sum(b => b.Tokens),
+            Stopwatch.GetElapsedTime(started).TotalSeconds)
+        {
+            Diverged = outcome,
+        };
+    }
+
+    /// <summary>Adds the gradients of a window.</summary>
+    /// <returns>Its loss, or the first that is not finite, and the micro-batches that it is of.</returns>
+    private (double Loss, MicroBatch[] Of) Train(MicroBatch[] batches, long step)
+    {
         long counted = batches.Sum(b => b.CountedTargets);
         double loss = 0;
         _engine.LazyResetGrad();
@@ -91,18 +136,13 @@ internal sealed class TrainingLoop
             double batchLoss = Train(batch, weight, step);
             if (!double.IsFinite(batchLoss))
             {
-                throw Diverged(step, "loss", batchLoss, [batch]);
+                return (batchLoss, [batch]);
             }
 
             loss += weight * batchLoss;
         }
 
-        double rate = _schedule.At(step);
-        _engine.LearningRate = rate;
-        double norm = _engine.OptimizerStep();
-        return double.IsFinite(norm)
-            ? new StepMetrics(step, epoch, loss, norm, rate, batches.Sum(b => b.Tokens), Stopwatch.GetElapsedTime(started).TotalSeconds)
-            : throw Diverged(step, "gradient norm", norm, batches);
+        return (loss, batches);
     }
 
     private double Train(MicroBatch batch, double weight, long step)
@@ -139,9 +179,30 @@ internal sealed class TrainingLoop
         }
     }
 
-    private TrainingDivergedException Diverged(long step, string what, double value, IEnumerable<MicroBatch> batches) => new(
-        $"The {what} of step {step} is {value} in the batch of {string.Join("; ", batches.Select(b => b.Describe()))}. "
-        + "Training stopped with the parameters of the step before. "
-        + $"Lower --lr (now {_options.LearningRate}), clip with --max-grad-norm, warm up with --warmup-steps, or look at those lines.",
-        step);
+    /// <summary>Does what the policy says about a step that went wrong.</summary>
+    /// <returns>What was done, for the metrics.</returns>
+    private string Handle(LoopState state, string fault, MicroBatch[] batches)
+    {
+        string where = $"{fault}, in the batch of {string.Join("; ", batches.Select(b => b.Describe()))}.";
+        state.SkippedInARow++;
+        if (_options.OnDivergence == DivergencePolicy.Stop || state.SkippedInARow > DivergenceMonitor.MostInARow)
+        {
+            string often = _options.OnDivergence == DivergencePolicy.Stop ? "" : $" It is the {state.SkippedInARow}th step in a row.";
+            throw new TrainingDivergedException(
+                $"{where}{often} Training stopped with the parameters of the step before. "
+                + $"Lower --lr (now {_options.LearningRate}), clip with --max-grad-norm, warm up with --warmup-steps, or look at those lines; "
+                + "--on-divergence skip leaves such steps out.",
+                state.Step);
+        }
+
+        if (_options.OnDivergence == DivergencePolicy.Skip)
+        {
+            _callback.OnWarning($"{where} The step is left out.");
+            return "skipped";
+        }
+
+        _callback.OnWarning($"{where} Parameters go back to the last checkpoint.");
+        (RollBack ?? throw new InvalidOperationException("The loop was given no way to roll back."))();
+        return "rolled-back";
+    }
 }

@@ -68,6 +68,8 @@ internal sealed class TrainingSetup : IDisposable
             NativeOperators = native is null ? null : options.Compute,
             Optimizer = OptimizerRegistry.Create(options.Optimizer),
             MaxGradNorm = options.MaxGradNorm,
+            GroupOf = options.LoraPlusRatio is null && options.NoDecay is null ? null : new ParameterGrouping(options.LoraPlusRatio ?? 1, options.NoDecay ?? []).GroupOf,
+            NeftuneAlpha = options.NeftuneAlpha,
             Seed = unchecked((int)options.Seed),
         });
         try

@@ -1,6 +1,7 @@
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Training;
 using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Checkpoints;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
 using OrtQLoRA.Trainer.Engines;
@@ -116,7 +117,11 @@ public sealed class TrainingLoopTests
         ModelInput[] inputs = [new("input_ids", DataType.Int64, null), new(ArtifactNames.Labels, DataType.Int64, null)];
         TrainingExample[] examples = [.. lengths.Select((n, i) => new TrainingExample { Source = new("data", i + 1), InputIds = new long[n] })];
         List<StepMetrics> steps = [];
-        new TrainingLoop(engine, options, examples, new DataCollator(inputs, TrainingTask.CausalLm), callback).Run(steps.Add);
+        new TrainingLoop(engine, options, examples, new DataCollator(inputs, TrainingTask.CausalLm), callback).Run(new LoopState(), step =>
+        {
+            steps.Add(step);
+            return true;
+        });
         return [.. steps];
     }
 
