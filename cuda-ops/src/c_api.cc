@@ -5,6 +5,7 @@
 
 #include "common/cpu_path.h"
 #include "common/error.h"
+#include "cuda_library.h"
 #include "ops/matmul_int8/weight_registry.h"
 #include "ortqlora.h"
 #include "register.h"
@@ -80,6 +81,45 @@ int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, char* error, int
     const ortqlora::PackedWeightUsage usage = ortqlora::SharedPackedWeightUsage();
     *count = usage.count;
     *bytes = usage.bytes;
+    return ORTQLORA_OK;
+  });
+}
+
+int32_t ortqlora_cuda_library(char* buffer, int64_t capacity, int64_t* required, char* error,
+                              int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    const ortqlora::CudaLibrary& library = ortqlora::CudaLibrary::Get();
+    if (library.entries == nullptr) ortqlora::Fail(library.reason);
+    return ortqlora::CopyOut(library.path, buffer, capacity, required);
+  });
+}
+
+int32_t ortqlora_cuda_device(int32_t id, char* buffer, int64_t capacity, int64_t* required, char* error,
+                             int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    const ortqlora::CudaLibrary& library = ortqlora::CudaLibrary::Get();
+    if (library.entries == nullptr) ortqlora::Fail(library.reason);
+    char text[1024];
+    if (library.entries->describe_device(id, text, sizeof text) != ORTQLORA_OK) ortqlora::Fail(text);
+    return ortqlora::CopyOut(text, buffer, capacity, required);
+  });
+}
+
+int32_t ortqlora_pack_tile64(const void* q, int64_t q_bytes, const char* layout, int64_t k, int64_t n,
+                             uint8_t* buffer, int64_t capacity, int64_t* required, char* error,
+                             int64_t error_capacity) {
+  using ortqlora::WeightLayout, ortqlora::WeightSource;
+  return ortqlora::Guard(error, error_capacity, [&] {
+    if (layout == nullptr) ortqlora::Fail("layout must not be null.");
+    const WeightSource source{q, ortqlora::ParseLayout(layout), k, n};
+    const int64_t size = WeightSource{nullptr, WeightLayout::kTile64, k, n}.size();
+    if (required != nullptr) *required = size;
+    if (buffer == nullptr || capacity < size) return ORTQLORA_BUFFER_TOO_SMALL;
+    if (q_bytes != source.size() || (q == nullptr && q_bytes != 0)) {
+      ortqlora::Fail("a weight of K = ", k, ", N = ", n, " in layout '", layout, "' has ", source.size(),
+                     " bytes; given: ", q_bytes, ".");
+    }
+    ortqlora::PackTile64(source, buffer);
     return ORTQLORA_OK;
   });
 }

@@ -1,6 +1,7 @@
 #include "register.h"
 
 #include "common/ort_op.h"
+#include "cuda_library.h"
 #include "ops/dequantize_int8/dequantize_int8.h"
 #include "ops/lora_linear/lora_linear.h"
 #include "ops/matmul_int8/matmul_int8.h"
@@ -30,9 +31,13 @@ OrtCustomOpDomain& Domain(const OrtApi& api) {
   static OrtCustomOpDomain* const domain = [&] {
     OrtCustomOpDomain* created = nullptr;
     ThrowIfFailed(api, api.CreateCustomOpDomain(ORTQLORA_DOMAIN, &created));
-    for (OpEntry* op : Ops()) {
+    const auto add = [&](OpEntry* op) {
       op->ort = &api;
       ThrowIfFailed(api, api.CustomOpDomain_Add(created, op));
+    };
+    for (OpEntry* op : Ops()) add(op);
+    if (const CudaEntries* cuda = CudaLibrary::Get().entries; cuda != nullptr) {
+      for (size_t i = 0; i < cuda->count; ++i) add(cuda->ops[i]);
     }
     return created;
   }();

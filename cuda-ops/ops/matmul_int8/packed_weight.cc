@@ -1,6 +1,7 @@
 #include "ops/matmul_int8/packed_weight.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -45,18 +46,51 @@ uint8_t Stored(int8_t q) { return static_cast<uint8_t>(static_cast<uint8_t>(q) ^
 
 }  // namespace
 
+WeightLayout ParseLayout(const std::string& name) {
+  if (name == "plain") return WeightLayout::kPlain;
+  if (name == "eetq_sm80") return WeightLayout::kEetqSm80;
+  if (name == "tile64") return WeightLayout::kTile64;
+  Fail("attribute layout is '", name, "', expected 'plain', 'eetq_sm80' or 'tile64'.");
+}
+
 int64_t WeightSource::size() const {
   if (k < 0 || n < 0) Fail("K = ", k, " and N = ", n, " must not be negative.");
   constexpr int64_t kLimit = int64_t{1} << 56;
   if (k > kLimit || n > kLimit) Fail("a weight of K = ", k, ", N = ", n, " is too large to address.");
   if (layout == WeightLayout::kPlain) return CheckedProduct(k, n);
-  return CheckedProduct(RoundUp(k, kEetqTile), RoundUp(n, kEetqTile));
+  const int64_t tile = layout == WeightLayout::kEetqSm80 ? kEetqTile : kTile64Pad;
+  return CheckedProduct(RoundUp(k, tile), RoundUp(n, tile));
+}
+
+void PackTile64(const WeightSource& source, uint8_t* out) {
+  const int64_t padded_k = RoundUp(source.k, kTile64Pad);
+  std::memset(out, PackedWeight::kZero, static_cast<size_t>(padded_k * RoundUp(source.n, kTile64Pad)));
+  GranuleReader reader(source, RoundUp(source.n, PackedWeight::kGranule));
+  for (int64_t granule = 0; granule * PackedWeight::kGranule < source.k; ++granule) {
+    const int64_t first = granule * PackedWeight::kGranule;
+    const int8_t* q = reader.Read(granule);
+    for (int64_t row = 0; row < std::min(PackedWeight::kGranule, source.k - first); ++row) {
+      for (int64_t n = 0; n < source.n; ++n) {
+        out[Tile64Offset(first + row, n, padded_k)] = Stored(q[row * reader.stride() + n]);
+      }
+    }
+  }
 }
 
 void ReadWeightRows(const WeightSource& source, int64_t first, int64_t rows, int8_t* q, int64_t stride) {
   if (source.layout == WeightLayout::kPlain) {
     const auto* from = static_cast<const int8_t*>(source.data) + first * source.n;
     for (int64_t row = 0; row < rows; ++row) std::copy_n(from + row * source.n, source.n, q + row * stride);
+    return;
+  }
+  if (source.layout == WeightLayout::kTile64) {
+    const auto* bytes = static_cast<const uint8_t*>(source.data);
+    const int64_t padded_k = RoundUp(source.k, kTile64Pad);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t n = 0; n < source.n; ++n) {
+        q[row * stride + n] = static_cast<int8_t>(bytes[Tile64Offset(first + row, n, padded_k)] ^ 0x80u);
+      }
+    }
     return;
   }
   // EETQ's SM80 layout: column pairs are contiguous; inside a pair tiles of 64 k, first the even then the odd

@@ -7,13 +7,9 @@
 namespace ortqlora {
 namespace {
 
-WeightLayout ParseLayout(const std::string& name) {
-  if (name == "plain") return WeightLayout::kPlain;
-  if (name == "eetq_sm80") return WeightLayout::kEetqSm80;
-  Fail("attribute layout is '", name, "', expected 'plain' or 'eetq_sm80'.");
+const char* LayoutName(WeightLayout layout) {
+  return layout == WeightLayout::kPlain ? "plain" : layout == WeightLayout::kEetqSm80 ? "eetq_sm80" : "tile64";
 }
-
-const char* LayoutName(WeightLayout layout) { return layout == WeightLayout::kPlain ? "plain" : "eetq_sm80"; }
 
 }  // namespace
 
@@ -33,8 +29,8 @@ void CheckWeight(const WeightAttributes& attributes, const TensorInfo& q) {
          LayoutName(attributes.layout), "'.");
   }
   if (!q.fully_known()) return;
-  const int64_t k = plain ? attributes.k : RoundUp(attributes.k, 64);
-  const int64_t n = plain ? attributes.n : RoundUp(attributes.n, 64);
+  const int64_t pad = plain ? 1 : attributes.layout == WeightLayout::kEetqSm80 ? 64 : kTile64Pad;
+  const int64_t k = RoundUp(attributes.k, pad), n = RoundUp(attributes.n, pad);
   const bool matrix = q.shape.size() == 2 && q.shape[0] == k && q.shape[1] == n;
   const bool flat = !plain && q.shape.size() == 1 && q.shape[0] == k * n;
   if (matrix || flat) return;

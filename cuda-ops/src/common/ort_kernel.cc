@@ -129,6 +129,35 @@ void* KernelContext::Output(size_t index, const std::vector<int64_t>& shape) {
   return OptionalOutput(index, shape);
 }
 
+void* KernelContext::Stream() const {
+  void* stream = nullptr;
+  ThrowIfFailed(api_, api_.KernelContext_GetGPUComputeStream(&context_, &stream));
+  return stream;
+}
+
+ScratchMemory KernelContext::Scratch(size_t bytes) {
+  const OrtValue* value = nullptr;
+  const OrtMemoryInfo* place = nullptr;
+  OrtAllocator* allocator = nullptr;
+  ThrowIfFailed(api_, api_.KernelContext_GetInput(&context_, 0, &value));
+  ThrowIfFailed(api_, api_.GetTensorMemoryInfo(value, &place));
+  ThrowIfFailed(api_, api_.KernelContext_GetAllocator(&context_, place, &allocator));
+  return ScratchMemory(api_, allocator, bytes);
+}
+
+ScratchMemory::ScratchMemory(const OrtApi& api, OrtAllocator* allocator, size_t bytes)
+    : api_(api), allocator_(allocator) {
+  if (bytes != 0) data_ = allocator_->Alloc(allocator_, bytes);
+  if (bytes == 0 || data_ != nullptr) return;
+  api_.ReleaseAllocator(allocator_);
+  Fail("no ", bytes, " bytes of scratch memory are left on the device.");
+}
+
+ScratchMemory::~ScratchMemory() {
+  if (data_ != nullptr) allocator_->Free(allocator_, data_);
+  api_.ReleaseAllocator(allocator_);
+}
+
 void KernelContext::Run(size_t count, TaskFunction function, void* user_data) {
   // 0 batches: one claim of the pool per task, so that uneven tasks spread by themselves.
   ThrowIfFailed(api_, api_.KernelContext_ParallelFor(&context_, function, count, 0, user_data));

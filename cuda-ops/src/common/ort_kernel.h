@@ -38,6 +38,24 @@ class KernelInfo {
   const OrtKernelInfo& info_;
 };
 
+// Memory of the execution provider for one call of a kernel, from ONNX Runtime's allocator. Work that still uses it on
+// the provider's stream is safe: memory given back is handed out again on the same stream only.
+class ScratchMemory {
+ public:
+  ScratchMemory(const OrtApi& api, OrtAllocator* allocator, size_t bytes);
+  ScratchMemory(const ScratchMemory&) = delete;
+  ScratchMemory& operator=(const ScratchMemory&) = delete;
+  ~ScratchMemory();
+
+  // Null for a size of 0; aligned to 256 bytes on a CUDA device.
+  void* data() const { return data_; }
+
+ private:
+  const OrtApi& api_;
+  OrtAllocator* allocator_;
+  void* data_ = nullptr;
+};
+
 // What a kernel may ask while it computes. It is also the session's thread pool.
 class KernelContext final : public Parallel {
  public:
@@ -49,6 +67,11 @@ class KernelContext final : public Parallel {
   void* Output(size_t index, const std::vector<int64_t>& shape);
   // Null for an optional output nobody asked for.
   void* OptionalOutput(size_t index, const std::vector<int64_t>& shape);
+
+  // The stream of a GPU's execution provider (cudaStream_t on CUDA); null elsewhere.
+  void* Stream() const;
+  // Memory of the device where input 0 is.
+  ScratchMemory Scratch(size_t bytes);
 
  protected:
   void Run(size_t count, TaskFunction function, void* user_data) override;

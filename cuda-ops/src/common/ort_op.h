@@ -29,7 +29,7 @@ struct OpEntry : OrtCustomOp {
 //   static constexpr Port kInputs[] = {{...}, ...}, kOutputs[] = {{...}};
 //   explicit MyOp(const KernelInfo& info);       // session creation: check and prepare everything
 //   void Compute(KernelContext& context) const;  // may run on several threads at once
-//   static void InferShapes(ShapeInference& shapes);
+//   static void InferShapes(ShapeInference& shapes);  // left out: not the op's first variant
 //
 // InferShapes speaks for all variants of an op (ONNX Runtime calls the first one's), so it takes output types
 // from inputs. Exceptions become statuses, with op and node named.
@@ -134,7 +134,7 @@ class Op {
     entry.CreateKernelV2 = Create;
     entry.KernelComputeV2 = Compute;
     entry.KernelDestroy = Destroy;
-    entry.InferOutputShapeFn = InferShapes;
+    if constexpr (requires { &Kernel::InferShapes; }) entry.InferOutputShapeFn = InferShapes;
     return entry;
   }
 };

@@ -1,0 +1,114 @@
+#include "ops/matmul_int8/cuda/device_quantized_weight.h"
+
+#include <map>
+#include <tuple>
+
+#include "common/cuda/check.h"
+
+namespace ortqlora::cuda {
+namespace {
+
+using WeightKey = std::tuple<const void*, WeightLayout, int64_t, int64_t, int>;
+
+// Packed copies of constant weights by the initializer they were made from; alive as long as a kernel uses them.
+std::shared_ptr<DeviceBuffer> SharedBlocks(const WeightSource& source, cudaStream_t stream) {
+  static std::mutex mutex;
+  static std::map<WeightKey, std::weak_ptr<DeviceBuffer>> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::weak_ptr<DeviceBuffer>& entry =
+      known[{source.data, source.layout, source.k, source.n, Device::Current().id}];
+  if (auto blocks = entry.lock(); blocks != nullptr) return blocks;
+  auto blocks = std::make_shared<DeviceBuffer>(static_cast<size_t>(BlockBytes(source.k, source.n)));
+  LaunchPackWeight(source, static_cast<uint8_t*>(blocks->data()), stream);
+  // Once a weight: afterwards every stream may read it, ahead of its other work.
+  Check(cudaStreamSynchronize(stream), "packing a weight");
+  entry = blocks;
+  return blocks;
+}
+
+void CheckDeviceVector(const char* name, int64_t size, const TensorInfo& vector) {
+  if (vector.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16) {
+    if (!vector.fully_known() || (vector.shape.size() == 1 && vector.shape[0] == size)) return;
+    Fail(name, " has the shape ", ShapeText(vector.shape), ", expected [", size, "].");
+  }
+  CheckVector(name, size, vector);
+}
+
+bool Aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+}  // namespace
+
+VectorType VectorTypeOf(const TensorInfo& vector) {
+  return vector.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT     ? VectorType::kFloat
+         : vector.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16 ? VectorType::kHalf
+                                                                : VectorType::kBfloat16;
+}
+
+struct DeviceQuantizedWeight::Prepared {
+  std::mutex mutex;
+  std::shared_ptr<DeviceBuffer> blocks;
+  std::unique_ptr<DeviceBuffer> scale;
+};
+
+DeviceQuantizedWeight::DeviceQuantizedWeight(const KernelInfo& info, size_t q, size_t scale)
+    : attributes_(info),
+      q_index_(q),
+      scale_index_(scale),
+      constant_q_(info.ConstantInput(q).has_value()),
+      constant_scale_(info.ConstantInput(scale).has_value()),
+      padded_k_(RoundUp(attributes_.k, kTile64Pad)),
+      padded_n_(RoundUp(attributes_.n, kTile64Pad)),
+      prepared_(std::make_shared<Prepared>()) {
+  CheckWeight(attributes_, info.Input(q));
+  CheckDeviceVector("scale", attributes_.n, info.Input(scale));
+}
+
+int64_t DeviceQuantizedWeight::scratch() const {
+  const bool packs = !constant_q_ && attributes_.layout != WeightLayout::kTile64;
+  return (packs ? BlockBytes(attributes_.k, attributes_.n) : 0) +
+         (constant_scale_ ? 0 : RoundUp(ScaleView::Bytes(padded_n_), 256));
+}
+
+DeviceQuantizedWeight::Ready DeviceQuantizedWeight::Get(const KernelContext& context, void* scratch,
+                                                        void* stream_pointer) const {
+  const auto stream = static_cast<cudaStream_t>(stream_pointer);
+  const TensorView q = context.Input(q_index_), scale = context.Input(scale_index_);
+  CheckWeight(attributes_, q.info);
+  CheckDeviceVector("scale", attributes_.n, scale.info);
+  const WeightSource source = SourceOf(attributes_, q);
+  const bool in_place = source.layout == WeightLayout::kTile64;
+  if (in_place && !Aligned16(source.data)) Fail("q in layout 'tile64' is not aligned to 16 bytes.");
+  auto* free = static_cast<char*>(scratch);
+
+  Ready ready;
+  ready.frozen = constant_q_ && constant_scale_;
+  ready.blocks = {static_cast<const uint8_t*>(source.data), attributes_.k, attributes_.n, padded_k_, padded_n_};
+  const std::lock_guard<std::mutex> lock(prepared_->mutex);
+  if (!in_place) {
+    if (constant_q_) {
+      if (prepared_->blocks == nullptr) prepared_->blocks = SharedBlocks(source, stream);
+      ready.blocks.data = static_cast<const uint8_t*>(prepared_->blocks->data());
+    } else {
+      auto* blocks = reinterpret_cast<uint8_t*>(free);
+      free += BlockBytes(attributes_.k, attributes_.n);
+      LaunchPackWeight(source, blocks, stream);
+      ready.blocks.data = blocks;
+    }
+  }
+  const auto bytes = static_cast<size_t>(ScaleView::Bytes(padded_n_));
+  if (constant_scale_) {
+    if (prepared_->scale == nullptr) {
+      auto memory = std::make_unique<DeviceBuffer>(bytes);
+      LaunchPrepareScale(scale.data, VectorTypeOf(scale.info), attributes_.n, padded_n_, memory->data(), stream);
+      Check(cudaStreamSynchronize(stream), "preparing scales");
+      prepared_->scale = std::move(memory);
+    }
+    ready.scale = ScaleView::Of(prepared_->scale->data(), padded_n_);
+  } else {
+    LaunchPrepareScale(scale.data, VectorTypeOf(scale.info), attributes_.n, padded_n_, free, stream);
+    ready.scale = ScaleView::Of(free, padded_n_);
+  }
+  return ready;
+}
+
+}  // namespace ortqlora::cuda

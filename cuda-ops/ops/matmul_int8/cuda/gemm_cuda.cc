@@ -1,0 +1,154 @@
+#include "ops/matmul_int8/cuda/gemm_cuda.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/cuda/check.h"
+#include "ops/matmul_int8/cuda/gemm_kernels.h"
+#include "ops/matmul_int8/cuda/prepare_rows.h"
+
+namespace ortqlora::cuda {
+namespace {
+
+constexpr int64_t kStep = 64, kRowTile = 128;
+constexpr int64_t kAlignment = 256;
+
+bool Aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+// One wave of the device is the unit of time of a persistent kernel; a tile of 256 tokens takes 1.75 times as long as
+// one of 128 (measured on an H100 over reductions of 2048 to 14336).
+double WaveCost(int64_t rows_of_out, int64_t tokens, int tile, int multiprocessors) {
+  const int64_t tiles = CeilDiv(rows_of_out, kRowTile) * CeilDiv(tokens, tile);
+  return static_cast<double>(CeilDiv(tiles, multiprocessors)) * (tile == 256 ? 1.75 : 1.0);
+}
+
+// Measured on an H100 at M 1 to 512 (docs/benchmarks.md). A split keeps all blocks of a product in one wave.
+void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_out, bool scaled, int multiprocessors) {
+  const int64_t row_tiles = CeilDiv(rows_of_out, kRowTile), m = call.rows;
+  if (m <= 64) {
+    plan.kernel = GemmKernel::kSm90Small;
+    plan.tokens = m <= 8 ? 8 : m <= 16 ? 16 : m <= 32 ? 32 : 64;
+    // Two blocks fit on a multiprocessor, but with scales over 64 tokens; then clusters of four and more that need
+    // every multiprocessor do not all run at once.
+    const bool single = plan.tokens == 64 && scaled;
+    const int64_t most = single ? multiprocessors / 2 : multiprocessors * 17 / 10;
+    plan.split = 1;
+    while (plan.split < 8 && row_tiles * plan.split * 2 <= most) plan.split *= 2;
+    if (plan.split == 1 && row_tiles * 2 <= multiprocessors) plan.split = 2;
+    return;
+  }
+  const auto take_small = [&](int tokens, int split, int64_t fewest) {
+    const int64_t blocks = row_tiles * CeilDiv(m, tokens) * split;
+    if (blocks <= fewest || blocks > multiprocessors) return false;
+    plan.kernel = GemmKernel::kSm90Small;
+    plan.tokens = tokens;
+    plan.split = split;
+    return true;
+  };
+  if (m <= 512 && row_tiles * CeilDiv(m, 128) * 2 < multiprocessors &&
+      (take_small(64, 2, multiprocessors / 2) || take_small(128, 2, multiprocessors / 2) || take_small(128, 4, 0))) {
+    return;
+  }
+  plan.kernel = GemmKernel::kSm90;
+  plan.split = 1;
+  const bool wide = WaveCost(rows_of_out, m, 256, multiprocessors) <= WaveCost(rows_of_out, m, 128, multiprocessors);
+  plan.tokens = wide ? 256 : 128;
+}
+
+void ChooseAmpere(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_out, int64_t steps,
+                  int multiprocessors) {
+  plan.kernel = GemmKernel::kSm80;
+  plan.tokens = call.rows <= 16 ? 16 : call.rows <= 64 ? 64 : 128;
+  plan.split = 1;
+  const int64_t blocks = CeilDiv(rows_of_out, kRowTile) * CeilDiv(call.rows, plan.tokens);
+  while (plan.split < 16 && blocks * plan.split < multiprocessors && steps / (plan.split * 2) >= 4) plan.split *= 2;
+}
+
+}  // namespace
+
+GemmPlan PlanGemm(const DeviceGemmCall& call, const Device& device, GemmKernel forced, int tokens, int split) {
+  const bool forward = call.direction == Direction::kForward;
+  const int64_t width = forward ? call.weight.k : call.weight.n, out = forward ? call.weight.n : call.weight.k;
+  if (call.rows > std::numeric_limits<int>::max() / 2 || out > std::numeric_limits<int>::max() / 2) {
+    Fail("a product of ", call.rows, " rows and ", out, " columns is too large for one call.");
+  }
+  GemmPlan plan;
+  plan.terms = call.element == Element::kFloat ? call.float_terms : 1;
+  plan.padded_width = forward ? call.weight.padded_k : call.weight.padded_n;
+  plan.prepare = call.element == Element::kFloat || width == 0 || width % 8 != 0 || !Aligned16(call.in);
+  const int64_t steps = plan.terms * plan.padded_width / kStep;
+  // fp32 rows take their scales on the way into bf16 terms, so that nothing else is rounded.
+  const bool scaled = !forward && call.element != Element::kFloat;
+
+  if (forced == GemmKernel::kBest) {
+    device.hopper() ? ChooseHopper(plan, call, out, scaled, device.multiprocessors)
+                    : ChooseAmpere(plan, call, out, steps, device.multiprocessors);
+  } else {
+    plan.kernel = forced;
+    plan.tokens = 128;
+  }
+  if (tokens != 0) plan.tokens = tokens;
+  if (split != 0) plan.split = split;
+  if (plan.prepare) {
+    plan.prepared_bytes = RoundUp(call.rows * plan.terms * plan.padded_width * 2, kAlignment);
+  }
+  if (plan.kernel == GemmKernel::kSm80 && plan.split > 1) plan.partial_bytes = plan.split * call.rows * out * 4;
+  return plan;
+}
+
+void RunGemm(const DeviceGemmCall& call, const GemmPlan& plan, const Device& device, void* workspace,
+             cudaStream_t stream) {
+  const bool forward = call.direction == Direction::kForward, is_float = call.element == Element::kFloat;
+  const bool half = call.element == Element::kHalf;
+  const int64_t width = forward ? call.weight.k : call.weight.n, out = forward ? call.weight.n : call.weight.k;
+  if (call.rows == 0 || out == 0) return;
+  if (width == 0) return LaunchFillRows(call.element, forward ? call.bias : nullptr, call.rows, out, call.out, stream);
+  const GemmVariant variant{half, !forward, !forward && !is_float};
+
+  GemmArguments arguments = {};
+  arguments.blocks = call.weight.data;
+  arguments.activations = call.in;
+  arguments.pitch = width;
+  arguments.columns = static_cast<int>(width);
+  if (plan.prepare) {
+    RowsToPrepare rows;
+    rows.element = call.element;
+    rows.in = call.in;
+    rows.rows = call.rows;
+    rows.width = width;
+    rows.scale = !forward && is_float ? &call.scale : nullptr;
+    rows.terms = plan.terms;
+    rows.padded_width = plan.padded_width;
+    rows.out = workspace;
+    LaunchPrepareRows(rows, stream);
+    arguments.activations = workspace;
+    arguments.pitch = plan.terms * plan.padded_width;
+    arguments.columns = static_cast<int>(arguments.pitch);
+  }
+  arguments.out = call.out;
+  arguments.row_scale = forward ? call.scale.scale : nullptr;
+  arguments.factors = half ? call.scale.half_factor : call.scale.bf16_factor;
+  arguments.power = forward ? nullptr : call.scale.powers;
+  arguments.bias = forward ? call.bias : nullptr;
+  arguments.unit = half ? 1.0f : variant.scaled ? 8192.0f : 64.0f;
+  arguments.m = static_cast<int>(call.rows);
+  arguments.rows = static_cast<int>(out);
+  arguments.weight_steps = static_cast<int>(plan.padded_width / kStep);
+  arguments.steps = plan.terms * arguments.weight_steps;
+  arguments.blocks_k = static_cast<int>(call.weight.padded_k / kStep);
+  arguments.frozen_weight = call.frozen_weight;
+  arguments.float_out = is_float;
+  arguments.tensor_store = !is_float && out % 8 == 0 && Aligned16(call.out);
+
+  switch (plan.kernel) {
+    case GemmKernel::kSm90:
+      return LaunchGemmSm90(variant, plan.tokens, arguments, device.multiprocessors, stream);
+    case GemmKernel::kSm90Small:
+      return LaunchGemmSm90Small(variant, plan.tokens, plan.split, arguments, stream);
+    default:
+      return LaunchGemmSm80(variant, plan.tokens, plan.split, arguments,
+                            reinterpret_cast<float*>(static_cast<char*>(workspace) + plan.prepared_bytes), stream);
+  }
+}
+
+}  // namespace ortqlora::cuda

@@ -1,0 +1,52 @@
+#include <algorithm>
+#include <cstring>
+#include <exception>
+
+#include "common/cuda/device.h"
+#include "cuda_entries.h"
+#include "ops/dequantize_int8/dequantize_int8_cuda_op.h"
+#include "ops/matmul_int8/matmul_int8_cuda.h"
+
+namespace ortqlora {
+namespace {
+
+using cuda::Element;
+
+// The sole list of CUDA kernels. One line a variant.
+const std::vector<OpEntry*>& CudaOps() {
+  static const std::vector<OpEntry*> ops = {
+      Op<cuda::MatMulInt8<Element::kFloat>>::Entry(),         Op<cuda::MatMulInt8<Element::kHalf>>::Entry(),
+      Op<cuda::MatMulInt8<Element::kBfloat16>>::Entry(),      Op<cuda::MatMulInt8Grad<Element::kFloat>>::Entry(),
+      Op<cuda::MatMulInt8Grad<Element::kHalf>>::Entry(),      Op<cuda::MatMulInt8Grad<Element::kBfloat16>>::Entry(),
+      Op<cuda::DequantizeInt8<Element::kFloat>>::Entry(),     Op<cuda::DequantizeInt8<Element::kHalf>>::Entry(),
+      Op<cuda::DequantizeInt8<Element::kBfloat16>>::Entry(),
+  };
+  return ops;
+}
+
+int32_t DescribeDevice(int32_t id, char* text, int64_t capacity) {
+  const auto write = [&](const char* message) {
+    const size_t size = std::min(std::strlen(message), static_cast<size_t>(capacity - 1));
+    std::memcpy(text, message, size);
+    text[size] = '\0';
+  };
+  try {
+    write(cuda::DescribeDevice(id).c_str());
+    return ORTQLORA_OK;
+  } catch (const std::exception& error) {
+    write(error.what());
+  } catch (...) {
+    write("unknown exception");
+  }
+  return ORTQLORA_FAILED;
+}
+
+}  // namespace
+}  // namespace ortqlora
+
+extern "C" ORTQLORA_EXPORT const ortqlora::CudaEntries* ortqlora_cuda_entries() {
+  static const ortqlora::CudaEntries entries = {ORTQLORA_ABI_VERSION, sizeof(ortqlora::OpEntry),
+                                                ortqlora::CudaOps().data(), ortqlora::CudaOps().size(),
+                                                ortqlora::DescribeDevice};
+  return &entries;
+}
