@@ -58,9 +58,10 @@ add_library(ortqlora_ops_cuda SHARED
   src/common/ort_tensor.cc
   ops/dequantize_int8/dequantize_int8_cuda_op.cc
   ops/matmul_int8/cuda/device_quantized_weight.cc
-  ops/matmul_int8/matmul_int8_cuda.cc
+  ops/matmul_int8/matmul_int8_cuda_op.cc
   ops/matmul_int8/quantized_weight.cc)
 target_include_directories(ortqlora_ops_cuda PRIVATE include)
 target_include_directories(ortqlora_ops_cuda SYSTEM PRIVATE ${ORTQLORA_ORT_INCLUDE_DIR})
 target_link_libraries(ortqlora_ops_cuda PRIVATE ortqlora_cuda_core)
 ortqlora_shared_library(ortqlora_ops_cuda)
+add_dependencies(ortqlora_libraries ortqlora_ops_cuda)

@@ -48,22 +48,24 @@ ORTQLORA_EXPORT int32_t ortqlora_op_names(char* buffer, int64_t capacity, int64_
 ORTQLORA_EXPORT int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, char* error,
                                                 int64_t error_capacity);
 
-/* The file with the CUDA kernels, which register themselves along with the others; fails, with the reason, where there
- * is none: then every op of this library runs on the CPU, and a session on CUDA would copy to and fro. It is looked
- * for beside this library, or where the environment variable ORTQLORA_CUDA_LIBRARY says. No device is touched. */
+/* The file with the CUDA kernels, which register themselves along with the others; fails, with the reason,
+ * where there is none: then every op of this library runs on the CPU, and a session on CUDA would copy to and
+ * fro. It is looked for beside this library, or where the environment variable ORTQLORA_CUDA_LIBRARY says. No
+ * device is touched. */
 ORTQLORA_EXPORT int32_t ortqlora_cuda_library(char* buffer, int64_t capacity, int64_t* required, char* error,
                                               int64_t error_capacity);
 
-/* Name, compute capability, driver and runtime of the CUDA device `id`; fails where there is none, or no kernels. */
-ORTQLORA_EXPORT int32_t ortqlora_cuda_device(int32_t id, char* buffer, int64_t capacity, int64_t* required, char* error,
-                                             int64_t error_capacity);
+/* Name, compute capability, driver and runtime of the CUDA device `id`; fails where there is none, or no
+ * kernels. */
+ORTQLORA_EXPORT int32_t ortqlora_cuda_device(int32_t id, char* buffer, int64_t capacity, int64_t* required,
+                                             char* error, int64_t error_capacity);
 
-/* Packs an int8 weight of the logical size [k, n] into layout tile64, which the CUDA kernels read where it is:
- * `layout` names what `q` is in, "plain", "eetq_sm80" or "tile64". `required` receives the size in bytes; as with
- * strings, too small a buffer (null and 0) is left alone. */
-ORTQLORA_EXPORT int32_t ortqlora_pack_tile64(const void* q, int64_t q_bytes, const char* layout, int64_t k, int64_t n,
-                                             uint8_t* buffer, int64_t capacity, int64_t* required, char* error,
-                                             int64_t error_capacity);
+/* Packs an int8 weight of the logical size [k, n] into layout tile64, which the CUDA kernels read where it
+ * is: `layout` names what `q` is in, "plain", "eetq_sm80" or "tile64". `required` receives the size in bytes;
+ * as with strings, too small a buffer (null and 0) is left alone. */
+ORTQLORA_EXPORT int32_t ortqlora_pack_tile64(const void* q, int64_t q_bytes, const char* layout, int64_t k,
+                                             int64_t n, uint8_t* buffer, int64_t capacity, int64_t* required,
+                                             char* error, int64_t error_capacity);
 
 /* Called by ONNX Runtime (RegisterCustomOpsLibrary). */
 struct OrtSessionOptions;

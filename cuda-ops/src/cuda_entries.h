@@ -1,7 +1,7 @@
 #pragma once
 
-// Between the two libraries, which are always built from the same source: libortqlora_ops loads libortqlora_ops_cuda
-// and adds its kernels to the domain.
+// Between the two libraries, which are always built from the same source: libortqlora_ops loads
+// libortqlora_ops_cuda and adds its kernels to the domain.
 
 #include <cstddef>
 #include <cstdint>

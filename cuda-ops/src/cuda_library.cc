@@ -58,13 +58,15 @@ CudaLibrary Find() {
   CudaLibrary found;
   const char* named = std::getenv(kVariable);
   const bool by_name = named != nullptr && *named != '\0';
-  const std::filesystem::path file = by_name ? std::filesystem::path(named) : OwnFile().replace_filename(kFileName);
+  const std::filesystem::path file =
+      by_name ? std::filesystem::path(named) : OwnFile().replace_filename(kFileName);
   found.path = file.string();
   std::error_code error;
   if (!std::filesystem::exists(file, error)) {
-    found.reason = Concat("the CUDA kernels' library '", found.path, "' is not there",
-                          by_name ? Concat(" (", kVariable, " names it).")
-                                  : Concat("; build cuda-ops with the CUDA toolkit on the path, or set ", kVariable, "."));
+    found.reason = Concat(
+        "the CUDA kernels' library '", found.path, "' is not there",
+        by_name ? Concat(" (", kVariable, " names it).")
+                : Concat("; build cuda-ops with the CUDA toolkit on the path, or set ", kVariable, "."));
     return found;
   }
   std::string reason;
@@ -75,8 +77,9 @@ CudaLibrary Find() {
   }
   const CudaEntries* entries = function();
   if (entries->abi_version != ORTQLORA_ABI_VERSION || entries->op_entry_size != sizeof(OpEntry)) {
-    found.reason = Concat("the CUDA kernels' library '", found.path, "' has interface version ", entries->abi_version,
-                          ", this one ", ORTQLORA_ABI_VERSION, "; build both from the same source.");
+    found.reason =
+        Concat("the CUDA kernels' library '", found.path, "' has interface version ", entries->abi_version,
+               ", this one ", ORTQLORA_ABI_VERSION, "; build both from the same source.");
     return found;
   }
   found.entries = entries;

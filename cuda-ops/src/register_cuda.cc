@@ -5,7 +5,7 @@
 #include "common/cuda/device.h"
 #include "cuda_entries.h"
 #include "ops/dequantize_int8/dequantize_int8_cuda_op.h"
-#include "ops/matmul_int8/matmul_int8_cuda.h"
+#include "ops/matmul_int8/matmul_int8_cuda_op.h"
 
 namespace ortqlora {
 namespace {
@@ -15,10 +15,14 @@ using cuda::Element;
 // The sole list of CUDA kernels. One line a variant.
 const std::vector<OpEntry*>& CudaOps() {
   static const std::vector<OpEntry*> ops = {
-      Op<cuda::MatMulInt8<Element::kFloat>>::Entry(),         Op<cuda::MatMulInt8<Element::kHalf>>::Entry(),
-      Op<cuda::MatMulInt8<Element::kBfloat16>>::Entry(),      Op<cuda::MatMulInt8Grad<Element::kFloat>>::Entry(),
-      Op<cuda::MatMulInt8Grad<Element::kHalf>>::Entry(),      Op<cuda::MatMulInt8Grad<Element::kBfloat16>>::Entry(),
-      Op<cuda::DequantizeInt8<Element::kFloat>>::Entry(),     Op<cuda::DequantizeInt8<Element::kHalf>>::Entry(),
+      Op<cuda::MatMulInt8<Element::kFloat>>::Entry(),
+      Op<cuda::MatMulInt8<Element::kHalf>>::Entry(),
+      Op<cuda::MatMulInt8<Element::kBfloat16>>::Entry(),
+      Op<cuda::MatMulInt8Grad<Element::kFloat>>::Entry(),
+      Op<cuda::MatMulInt8Grad<Element::kHalf>>::Entry(),
+      Op<cuda::MatMulInt8Grad<Element::kBfloat16>>::Entry(),
+      Op<cuda::DequantizeInt8<Element::kFloat>>::Entry(),
+      Op<cuda::DequantizeInt8<Element::kHalf>>::Entry(),
       Op<cuda::DequantizeInt8<Element::kBfloat16>>::Entry(),
   };
   return ops;

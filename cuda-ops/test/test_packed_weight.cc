@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kSizes[] = {0, 1, 15, 16, 17, 63, 64, 65, 130};
 
-TEST(BothLayoutsPackIntoTheSameBytes) {
+TEST(AllLayoutsPackIntoTheSameBytes) {
   for (int64_t k : kSizes) {
     for (int64_t n : kSizes) {
       Context() = Concat("K=", k, " N=", n);
@@ -21,7 +21,16 @@ TEST(BothLayoutsPackIntoTheSameBytes) {
       const std::vector<uint8_t> eetq = w.Eetq();
       const PackedWeight packed(w.source());
       EXPECT_TRUE(packed.Holds(w.source()));
-      EXPECT_TRUE(packed.Holds({eetq.data(), WeightLayout::kEetqSm80, k, n}));
+      const WeightSource source{eetq.data(), WeightLayout::kEetqSm80, k, n};
+      EXPECT_TRUE(packed.Holds(source));
+      WeightSource tiles{nullptr, WeightLayout::kTile64, k, n};
+      EXPECT_EQ(tiles.size(), RoundUp(k, 128) * RoundUp(n, 128));
+      std::vector<uint8_t> from_plain(static_cast<size_t>(tiles.size())), from_eetq = from_plain;
+      PackTile64(w.source(), from_plain.data());
+      PackTile64(source, from_eetq.data());
+      EXPECT_TRUE(from_plain == from_eetq);
+      tiles.data = from_plain.data();
+      EXPECT_TRUE(packed.Holds(tiles));
     }
   }
 }

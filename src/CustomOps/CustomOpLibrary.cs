@@ -19,11 +19,22 @@ public sealed class CustomOpLibrary
 
     private static readonly Lazy<(CustomOpLibrary? Library, string? Reason)> Found = new(() => Find(Environment.GetEnvironmentVariable(PathVariable)));
 
-    private CustomOpLibrary(string path, string cpuPath, IReadOnlyList<string> operators)
+    private readonly NativeOps _native;
+
+    private CustomOpLibrary(string path, NativeOps native)
     {
+        _native = native;
         Path = path;
-        CpuPath = cpuPath;
-        Operators = operators;
+        CpuPath = native.CpuPath();
+        Operators = native.OpNames();
+        try
+        {
+            CudaPath = native.CudaLibrary();
+        }
+        catch (NativeOpException e)
+        {
+            CudaReason = e.Message;
+        }
     }
 
     /// <summary>The file that was loaded.</summary>
@@ -34,6 +45,16 @@ public sealed class CustomOpLibrary
 
     /// <summary>Names of the operators it registers.</summary>
     public IReadOnlyList<string> Operators { get; }
+
+    /// <summary>
+    /// The file with the CUDA kernels (<c>libortqlora_ops_cuda.so</c>, <c>ortqlora_ops_cuda.dll</c>), which <see cref="Register"/>
+    /// registers along with the CPU's; null where there is none. It stands beside <see cref="Path"/>, or where the environment
+    /// variable <c>ORTQLORA_CUDA_LIBRARY</c> says. Loading it touches no device.
+    /// </summary>
+    public string? CudaPath { get; }
+
+    /// <summary>Why there are no CUDA kernels, where <see cref="CudaPath"/> is null.</summary>
+    public string? CudaReason { get; }
 
     /// <summary>File name of the library on this operating system.</summary>
     public static string FileName => OperatingSystem.IsWindows() ? "ortqlora_ops.dll"
@@ -52,6 +73,23 @@ public sealed class CustomOpLibrary
     /// <summary>Finds and loads the library.</summary>
     /// <exception cref="NativeOpException">It is absent or of another version.</exception>
     public static CustomOpLibrary Load() => TryLoad(out CustomOpLibrary? library, out string? reason) ? library : throw new NativeOpException(reason);
+
+    /// <summary>Describes a CUDA device as the kernels see it: name, compute capability, driver and runtime.</summary>
+    /// <param name="id">Index of the device.</param>
+    /// <exception cref="NativeOpException">There are no CUDA kernels, no such device, or its driver is too old.</exception>
+    public string DescribeCudaDevice(int id) => _native.CudaDevice(id);
+
+    /// <summary>
+    /// Packs an int8 weight [K, N] into layout <c>tile64</c>, which the CUDA kernels read where it is: a weight in any other layout
+    /// they pack on the device, beside the initializer.
+    /// </summary>
+    /// <param name="q">The weight's bytes.</param>
+    /// <param name="layout">What they are in: <c>plain</c>, <c>eetq_sm80</c> or <c>tile64</c>.</param>
+    /// <param name="k">Logical rows.</param>
+    /// <param name="n">Logical columns.</param>
+    /// <returns>K and N rounded up to multiples of 128, one byte a weight.</returns>
+    /// <exception cref="NativeOpException">The layout is unknown, or the sizes disagree with the bytes.</exception>
+    public byte[] PackTile64(ReadOnlySpan<byte> q, string layout, long k, long n) => _native.PackTile64(q, layout, k, n);
 
     /// <summary>Registers the operators with sessions created from <paramref name="options"/>.</summary>
     /// <exception cref="NativeOpException">ONNX Runtime refused the library.</exception>
@@ -108,7 +146,7 @@ public sealed class CustomOpLibrary
             NativeOps native = new(handle);
             int version = native.AbiVersion();
             return version == AbiVersion
-                ? (new CustomOpLibrary(path, native.CpuPath(), native.OpNames()), null)
+                ? (new CustomOpLibrary(path, native), null)
                 : (null, $"The native library '{path}' has interface version {version}, this program needs {AbiVersion}; build both from the same source.");
         }
         catch (NativeOpException e)

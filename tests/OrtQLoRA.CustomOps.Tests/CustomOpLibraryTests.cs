@@ -53,4 +53,43 @@ public sealed class CustomOpLibraryTests
         using SessionOptions options = new();
         library.Register(options);
     }
+
+    [TestMethod]
+    public void CudaPath_KernelsAbsent_ReasonSaysWhereTheyWereLookedFor()
+    {
+        CustomOpLibrary library = NativeLibraryUnderTest.Require();
+
+        Assert.AreEqual(library.CudaPath is null, library.CudaReason is not null);
+        if (library.CudaPath is null)
+        {
+            StringAssert.Contains(library.CudaReason, "ortqlora_ops_cuda");
+            StringAssert.Contains(Assert.ThrowsExactly<NativeOpException>(() => library.DescribeCudaDevice(0)).Message, "ortqlora_ops_cuda");
+        }
+    }
+
+    [TestMethod]
+    public void PackTile64_AnyLayout_PlacesEveryWeightOnce()
+    {
+        CustomOpLibrary library = NativeLibraryUnderTest.Require();
+        byte[] q = [.. Enumerable.Range(0, 70 * 130).Select(i => (byte)(i * 37))];
+
+        byte[] packed = library.PackTile64(q, "plain", 70, 130);
+
+        Assert.HasCount(128 * 256, packed);
+        byte[] expected = [.. q.Select(b => (byte)(b ^ 0x80)), .. Enumerable.Repeat((byte)128, packed.Length - q.Length)];
+        CollectionAssert.AreEquivalent(expected, packed);
+        CollectionAssert.AreEqual(packed, library.PackTile64(packed, "tile64", 70, 130));
+        Assert.IsEmpty(library.PackTile64([], "plain", 0, 5));
+    }
+
+    [TestMethod]
+    public void PackTile64_SizesDisagree_SaysBoth()
+    {
+        CustomOpLibrary library = NativeLibraryUnderTest.Require();
+
+        string message = Assert.ThrowsExactly<NativeOpException>(() => library.PackTile64(new byte[10], "plain", 3, 4)).Message;
+
+        StringAssert.Contains(message, "has 12 bytes; given: 10");
+        StringAssert.Contains(Assert.ThrowsExactly<NativeOpException>(() => library.PackTile64(new byte[12], "other", 3, 4)).Message, "'tile64'");
+    }
 }

@@ -1,5 +1,5 @@
-// The int8 products beside cuBLAS bf16 on one device, replay by replay, over inputs that rotate through more memory
-// than the L2 cache holds.
+// The int8 products beside cuBLAS bf16 on one device, replay by replay, over inputs that rotate through more
+// memory than the L2 cache holds.
 //
 //   bench_gemm_cuda [--shapes 4096x4096,...] [--rows 1,16,...] [--all]
 //
@@ -37,7 +37,8 @@ Buffer RandomBf16(int64_t count, uint32_t seed) {
   std::normal_distribution<float> normal;
   std::vector<uint16_t> block(1 << 16), values(static_cast<size_t>(count));
   for (uint16_t& value : block) value = FloatToBf16(normal(random));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = block[(i * 7 + i / block.size() * 13) % block.size()];
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = block[(i * 7 + i / block.size() * 13) % block.size()];
   return Upload(values.data(), values.size() * 2);
 }
 
@@ -81,15 +82,16 @@ class Bench {
     const int64_t padded_k = RoundUp(k, kTile64Pad), padded_n = RoundUp(n, kTile64Pad);
     const Buffer plain = Upload(q.data(), q.size()), scales = Upload(scale.data(), scale.size() * 4);
     scale_memory_ = Allocate(ScaleView::Bytes(padded_n));
-    cuda::LaunchPrepareScale(scales->data(), cuda::VectorType::kFloat, n, padded_n, scale_memory_->data(), stream_);
+    cuda::LaunchPrepareScale(scales->data(), cuda::VectorType::kFloat, n, padded_n, scale_memory_->data(),
+                             stream_);
     const int64_t bytes = most_rows * (k + n) * 2 + k * n;
     const int copies = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(6, 150'000'000 / bytes)));
     for (int i = 0; i < copies; ++i) {
       Copy copy;
       copy.blocks = Allocate(cuda::BlockBytes(k, n));
       copy.dense = Allocate(k * n * 2);
-      cuda::LaunchPackWeight({plain->data(), WeightLayout::kPlain, k, n}, static_cast<uint8_t*>(copy.blocks->data()),
-                             stream_);
+      cuda::LaunchPackWeight({plain->data(), WeightLayout::kPlain, k, n},
+                             static_cast<uint8_t*>(copy.blocks->data()), stream_);
       cuda::LaunchDequantize({static_cast<uint8_t*>(copy.blocks->data()), k, n, padded_k, padded_n},
                              ScaleView::Of(scale_memory_->data(), padded_n).scale, Element::kBfloat16,
                              copy.dense->data(), stream_);
@@ -155,9 +157,10 @@ class Bench {
     const size_t first = cublas == nullptr ? 0 : 1;
     const double ours = times[first], peer = cublas == nullptr ? 0 : times[0];
     constexpr const char* kNames[] = {"best", "sm80", "sm90", "small"};
-    std::printf("| %lld x %lld | %s | %lld | %.1f | %.1f | %.2f | %.0f | %s %d/%d |", static_cast<long long>(k_),
-                static_cast<long long>(n_), forward ? "forward" : "gradient", static_cast<long long>(m), peer, ours,
-                peer / ours, 2e-6 * static_cast<double>(m * k_ * n_) / ours, kNames[static_cast<int>(best.kernel)],
+    std::printf("| %lld x %lld | %s | %lld | %.1f | %.1f | %.2f | %.0f | %s %d/%d |",
+                static_cast<long long>(k_), static_cast<long long>(n_), forward ? "forward" : "gradient",
+                static_cast<long long>(m), peer, ours, peer / ours,
+                2e-6 * static_cast<double>(m * k_ * n_) / ours, kNames[static_cast<int>(best.kernel)],
                 best.tokens, best.split);
     for (size_t i = 1; i < variants.size(); ++i) {
       std::printf(" %s %.2f", variants[i].name.c_str(), (peer > 0 ? peer : ours) / times[first + i]);
@@ -187,7 +190,8 @@ std::vector<std::string> Split(const std::string& text, char separator) {
 }
 
 int Run(int argc, char** argv) {
-  std::string shapes = "4096x4096,4096x14336,14336x4096,2048x8192,8192x2048", rows = "1,16,32,64,128,256,512,1024,2048,8192";
+  std::string shapes = "4096x4096,4096x14336,14336x4096,2048x8192,8192x2048",
+              rows = "1,16,32,64,128,256,512,1024,2048,8192";
   bool all = false;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
@@ -203,7 +207,8 @@ int Run(int argc, char** argv) {
     }
   }
   Cublas* cublas = Cublas::Load();
-  std::printf("%s%s\n\n", cuda::DescribeDevice(Device::Current().id).c_str(), cublas == nullptr ? ", no cuBLAS" : "");
+  std::printf("%s%s\n\n", cuda::DescribeDevice(Device::Current().id).c_str(),
+              cublas == nullptr ? ", no cuBLAS" : "");
   std::printf("| K x N | direction | M | cuBLAS bf16 us | int8 us | cuBLAS / int8 | TFLOP/s | kernel |\n");
   std::printf("|---|---|---|---|---|---|---|---|\n");
   for (const std::string& shape : Split(shapes, ',')) {

@@ -28,7 +28,8 @@ Cublas* Cublas::Load() {
   int (*create)(void**) = nullptr;
   int (*set_workspace)(void*, void*, size_t) = nullptr;
   if (library == nullptr || !Find(library, "cublasCreate_v2", create) ||
-      !Find(library, "cublasSetStream_v2", cublas.set_stream_) || !Find(library, "cublasGemmEx", cublas.gemm_) ||
+      !Find(library, "cublasSetStream_v2", cublas.set_stream_) ||
+      !Find(library, "cublasGemmEx", cublas.gemm_) ||
       !Find(library, "cublasSetWorkspace_v2", set_workspace) || create(&cublas.handle_) != 0) {
     return nullptr;
   }
@@ -40,12 +41,14 @@ Cublas* Cublas::Load() {
 
 void Cublas::SetStream(void* stream) { set_stream_(handle_, stream); }
 
-void Cublas::Multiply(bool transposed, int64_t m, int64_t k, int64_t n, const void* x, const void* w, void* y) {
+void Cublas::Multiply(bool transposed, int64_t m, int64_t k, int64_t n, const void* x, const void* w,
+                      void* y) {
   const float one = 1, zero = 0;
   const int rows = static_cast<int>(m), out = static_cast<int>(transposed ? k : n),
             reduction = static_cast<int>(transposed ? n : k), pitch = static_cast<int>(n);
-  const int status = gemm_(handle_, transposed ? kTranspose : kNoTranspose, kNoTranspose, out, rows, reduction, &one, w,
-                           kBf16, pitch, x, kBf16, reduction, &zero, y, kBf16, out, kComputeFp32, kDefaultAlgorithm);
+  const int status =
+      gemm_(handle_, transposed ? kTranspose : kNoTranspose, kNoTranspose, out, rows, reduction, &one, w,
+            kBf16, pitch, x, kBf16, reduction, &zero, y, kBf16, out, kComputeFp32, kDefaultAlgorithm);
   if (status != 0) throw std::runtime_error(Concat("cublasGemmEx failed with ", status, "."));
 }
 

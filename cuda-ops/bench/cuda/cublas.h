@@ -18,8 +18,8 @@ class Cublas {
   Cublas() = default;
   void* handle_ = nullptr;
   int (*set_stream_)(void*, void*) = nullptr;
-  int (*gemm_)(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*,
-               void*, int, int, int, int) = nullptr;
+  int (*gemm_)(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int,
+               const void*, void*, int, int, int, int) = nullptr;
 };
 
 }  // namespace ortqlora::bench

@@ -7,11 +7,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A block turns one 64 x 64 block of the weight, through shared memory so that reads and writes are both in order.
+// A block turns one 64 x 64 block of the weight, through shared memory so that reads and writes are both in
+// order.
 template <typename T>
 __global__ void DequantizeKernel(const DeviceBlocks weight, const float* scale, T* out) {
   __shared__ uint32_t words[1024];
-  const int64_t blocks_k = weight.padded_k / 64, block_k = blockIdx.x % blocks_k, block_n = blockIdx.x / blocks_k;
+  const int64_t blocks_k = weight.padded_k / 64, block_k = blockIdx.x % blocks_k,
+                block_n = blockIdx.x / blocks_k;
   const auto* from = reinterpret_cast<const uint4*>(weight.data + static_cast<int64_t>(blockIdx.x) * 4096);
   reinterpret_cast<uint4*>(words)[threadIdx.x] = from[threadIdx.x];
   __syncthreads();

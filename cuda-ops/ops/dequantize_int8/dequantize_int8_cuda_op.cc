@@ -18,7 +18,8 @@ void DequantizeInt8<kElement>::Compute(KernelContext& context) const {
   void* out = context.Output(0, {attributes.k, attributes.n});
   const ScratchMemory scratch = context.Scratch(static_cast<size_t>(weight_.scratch()));
   const DeviceQuantizedWeight::Ready ready = weight_.Get(context, scratch.data(), context.Stream());
-  LaunchDequantize(ready.blocks, ready.scale.scale, kElement, out, static_cast<cudaStream_t>(context.Stream()));
+  LaunchDequantize(ready.blocks, ready.scale.scale, kElement, out,
+                   static_cast<cudaStream_t>(context.Stream()));
 }
 
 template class DequantizeInt8<Element::kFloat>;

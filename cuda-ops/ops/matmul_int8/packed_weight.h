@@ -8,7 +8,9 @@
 
 namespace ortqlora {
 
-constexpr int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 // How the bytes of a weight arrive (attribute `layout`).
 enum class WeightLayout {
@@ -20,11 +22,11 @@ enum class WeightLayout {
 // The layout an op's attribute names. Throws Error for any other name.
 WeightLayout ParseLayout(const std::string& name);
 
-// Layout tile64 stores u = q + 128 (padding 128) so that one copy serves the register operand of mma and wgmma in
-// both directions without a shuffle. Blocks of 64 x 64 weights, 4096 bytes each, are ordered [N / 64][K / 64]. A
-// 32-bit word of a block holds 2 x 2 weights: byte 2 n0 + k0, with n0 and k0 the lowest bits of column and row. The
-// word's index is, from high to low bits, n5 n4 | k5 k4 | k3 | n3 xor k3 | n2 n1 | k2 k1: a warp that reads the words
-// of 16 columns or of 16 rows meets every shared memory bank once.
+// Layout tile64 stores u = q + 128 (padding 128) so that one copy serves the register operand of mma and
+// wgmma in both directions without a shuffle. Blocks of 64 x 64 weights, 4096 bytes each, are ordered [N /
+// 64][K / 64]. A 32-bit word of a block holds 2 x 2 weights: byte 2 n0 + k0, with n0 and k0 the lowest bits
+// of column and row. The word's index is, from high to low bits, n5 n4 | k5 k4 | k3 | n3 xor k3 | n2 n1 | k2
+// k1: a warp that reads the words of 16 columns or of 16 rows meets every shared memory bank once.
 constexpr int64_t kTile64Pad = 128;
 
 // Even column and row within its block at which word `index` starts.
@@ -34,13 +36,14 @@ struct Tile64Word {
 
 constexpr Tile64Word Tile64Position(int index) {
   const int k3 = index >> 5 & 1, n3 = (index >> 4 & 1) ^ k3;
-  return {(index >> 8) * 16 + n3 * 8 + (index >> 2 & 3) * 2, (index >> 6 & 3) * 16 + k3 * 8 + (index & 3) * 2};
+  return {(index >> 8) * 16 + n3 * 8 + (index >> 2 & 3) * 2,
+          (index >> 6 & 3) * 16 + k3 * 8 + (index & 3) * 2};
 }
 
 // Where weight (k, n) stands in layout tile64.
 constexpr int64_t Tile64Offset(int64_t k, int64_t n, int64_t padded_k) {
-  const int64_t word = (n >> 4 & 3) << 8 | (k >> 4 & 3) << 6 | (k >> 3 & 1) << 5 | ((n >> 3 & 1) ^ (k >> 3 & 1)) << 4 |
-                       (n >> 1 & 3) << 2 | (k >> 1 & 3);
+  const int64_t word = (n >> 4 & 3) << 8 | (k >> 4 & 3) << 6 | (k >> 3 & 1) << 5 |
+                       ((n >> 3 & 1) ^ (k >> 3 & 1)) << 4 | (n >> 1 & 3) << 2 | (k >> 1 & 3);
   return ((n >> 6) * (padded_k >> 6) + (k >> 6)) * 4096 + word * 4 + (n & 1) * 2 + (k & 1);
 }
 

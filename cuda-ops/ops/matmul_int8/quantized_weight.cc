@@ -8,7 +8,9 @@ namespace ortqlora {
 namespace {
 
 const char* LayoutName(WeightLayout layout) {
-  return layout == WeightLayout::kPlain ? "plain" : layout == WeightLayout::kEetqSm80 ? "eetq_sm80" : "tile64";
+  return layout == WeightLayout::kPlain      ? "plain"
+         : layout == WeightLayout::kEetqSm80 ? "eetq_sm80"
+                                             : "tile64";
 }
 
 }  // namespace

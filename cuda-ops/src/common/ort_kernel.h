@@ -38,8 +38,8 @@ class KernelInfo {
   const OrtKernelInfo& info_;
 };
 
-// Memory of the execution provider for one call of a kernel, from ONNX Runtime's allocator. Work that still uses it on
-// the provider's stream is safe: memory given back is handed out again on the same stream only.
+// Memory of the execution provider for one call of a kernel, from ONNX Runtime's allocator. Work that still
+// uses it on the provider's stream is safe: memory given back is handed out again on the same stream only.
 class ScratchMemory {
  public:
   ScratchMemory(const OrtApi& api, OrtAllocator* allocator, size_t bytes);

@@ -64,7 +64,8 @@ class DeviceArray {
   static DeviceArray Of(Element element, const std::vector<float>& values) {
     if (element == Element::kFloat) return Of(values);
     std::vector<uint16_t> bits;
-    for (float value : values) bits.push_back(element == Element::kHalf ? FloatToHalf(value) : FloatToBf16(value));
+    for (float value : values)
+      bits.push_back(element == Element::kHalf ? FloatToHalf(value) : FloatToBf16(value));
     return Of(bits);
   }
 
@@ -75,7 +76,8 @@ class DeviceArray {
     std::vector<T> values(buffer_->size() / sizeof(T));
     cuda::Check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     if (!values.empty()) {
-      cuda::Check(cudaMemcpy(values.data(), data(), values.size() * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
+      cuda::Check(cudaMemcpy(values.data(), data(), values.size() * sizeof(T), cudaMemcpyDeviceToHost),
+                  "cudaMemcpy");
     }
     return values;
   }

@@ -1,5 +1,5 @@
-// The int8 products on a CUDA device against float64, every kernel and every type; packing and dequantization against
-// the CPU's, bit by bit.
+// The int8 products on a CUDA device against float64, every kernel and every type; packing and dequantization
+// against the CPU's, bit by bit.
 
 #include "common/error.h"
 #include "ops/dequantize_int8/dequantize_int8_cpu.h"
@@ -30,8 +30,8 @@ struct DeviceWeight {
         scale_memory(static_cast<size_t>(ScaleView::Bytes(RoundUp(n, kTile64Pad)))) {
     cuda::LaunchPackWeight({q.data(), eetq ? WeightLayout::kEetqSm80 : WeightLayout::kPlain, k, n},
                            static_cast<uint8_t*>(blocks.data()), nullptr);
-    cuda::LaunchPrepareScale(scale.data(), cuda::VectorType::kFloat, n, RoundUp(n, kTile64Pad), scale_memory.data(),
-                             nullptr);
+    cuda::LaunchPrepareScale(scale.data(), cuda::VectorType::kFloat, n, RoundUp(n, kTile64Pad),
+                             scale_memory.data(), nullptr);
   }
 
   DeviceBlocks view() const {
@@ -47,8 +47,11 @@ struct Form {
   double limit;
 };
 
-constexpr Form kForms[] = {{Element::kHalf, 1, 2e-3},   {Element::kBfloat16, 1, 1e-2}, {Element::kFloat, 3, 2e-5},
-                           {Element::kFloat, 2, 4e-5}, {Element::kFloat, 1, 5e-3}};
+constexpr Form kForms[] = {{Element::kHalf, 1, 2e-3},
+                           {Element::kBfloat16, 1, 1e-2},
+                           {Element::kFloat, 3, 2e-5},
+                           {Element::kFloat, 2, 4e-5},
+                           {Element::kFloat, 1, 5e-3}};
 
 struct Choice {
   GemmKernel kernel;
@@ -56,11 +59,15 @@ struct Choice {
 };
 
 std::vector<Choice> Choices(const cuda::Device& device) {
-  std::vector<Choice> choices = {{GemmKernel::kBest, 0, 0},     {GemmKernel::kSm80, 16, 1}, {GemmKernel::kSm80, 64, 2},
-                                 {GemmKernel::kSm80, 128, 1}, {GemmKernel::kSm80, 128, 3}};
+  std::vector<Choice> choices = {{GemmKernel::kBest, 0, 0},
+                                 {GemmKernel::kSm80, 16, 1},
+                                 {GemmKernel::kSm80, 64, 2},
+                                 {GemmKernel::kSm80, 128, 1},
+                                 {GemmKernel::kSm80, 128, 3}};
   if (!device.hopper()) return choices;
   for (int tokens : {128, 256}) choices.push_back({GemmKernel::kSm90, tokens, 1});
-  for (int tokens : {8, 16, 32, 64, 128}) choices.push_back({GemmKernel::kSm90Small, tokens, 16 / tokens + 1});
+  for (int tokens : {8, 16, 32, 64, 128})
+    choices.push_back({GemmKernel::kSm90Small, tokens, 16 / tokens + 1});
   for (int split : {4, 8}) choices.push_back({GemmKernel::kSm90Small, 16, split});
   return choices;
 }
@@ -70,8 +77,8 @@ std::string Name(const Choice& choice) {
   return Concat(kNames[static_cast<int>(choice.kernel)], " tokens ", choice.tokens, " split ", choice.split);
 }
 
-void CheckProduct(const cuda::Device& device, const DeviceWeight& weight, Direction direction, int64_t rows, bool bias,
-                  const std::vector<Choice>& choices) {
+void CheckProduct(const cuda::Device& device, const DeviceWeight& weight, Direction direction, int64_t rows,
+                  bool bias, const std::vector<Choice>& choices) {
   const int64_t width = direction == Direction::kForward ? weight.host.k : weight.host.n;
   const int64_t out = weight.host.k + weight.host.n - width;
   for (const Form& form : kForms) {
@@ -79,9 +86,9 @@ void CheckProduct(const cuda::Device& device, const DeviceWeight& weight, Direct
     const std::vector<double> expected = Reference(weight.host, direction, x, rows, bias);
     const DeviceArray in = DeviceArray::Of(form.element, x);
     for (const Choice& choice : choices) {
-      Context() = Concat(direction == Direction::kForward ? "forward" : "gradient", " M ", rows, " K ", weight.host.k,
-                         " N ", weight.host.n, " ", ElementName(form.element), " terms ", form.terms,
-                         bias ? " bias " : " ", Name(choice));
+      Context() = Concat(direction == Direction::kForward ? "forward" : "gradient", " M ", rows, " K ",
+                         weight.host.k, " N ", weight.host.n, " ", ElementName(form.element), " terms ",
+                         form.terms, bias ? " bias " : " ", Name(choice));
       const DeviceArray result(static_cast<size_t>(rows * out * cuda::SizeOf(form.element)));
       DeviceGemmCall call;
       call.direction = direction;
@@ -130,7 +137,8 @@ TEST(TheBestKernelMatchesFloat64OnLargerShapes) {
 TEST(EmptyProducts) {
   const cuda::Device& device = DeviceOrSkip();
   const std::vector<Choice> best = {{GemmKernel::kBest, 0, 0}};
-  for (const auto& [k, n, rows] : {std::tuple{int64_t{0}, int64_t{40}, int64_t{3}}, {40, 0, 3}, {40, 24, 0}}) {
+  for (const auto& [k, n, rows] :
+       {std::tuple{int64_t{0}, int64_t{40}, int64_t{3}}, {40, 0, 3}, {40, 24, 0}}) {
     const DeviceWeight weight(k, n, 5);
     CheckProduct(device, weight, Direction::kForward, rows, true, best);
     CheckProduct(device, weight, Direction::kGradient, rows, false, best);
@@ -156,7 +164,8 @@ TEST(DequantizationEqualsTheCpusBitByBit) {
   Serial serial;
   std::vector<float> floats(190 * 72);
   std::vector<uint16_t> halves(190 * 72);
-  Dequantize(weight.host.source(), weight.host.scale.data(), ortqlora::Element::kFloat, floats.data(), serial);
+  Dequantize(weight.host.source(), weight.host.scale.data(), ortqlora::Element::kFloat, floats.data(),
+             serial);
   Dequantize(weight.host.source(), weight.host.scale.data(), ortqlora::Element::kHalf, halves.data(), serial);
   const DeviceArray as_float(floats.size() * 4), as_half(floats.size() * 2), as_bf16(floats.size() * 2);
   cuda::LaunchDequantize(weight.view(), weight.scales().scale, Element::kFloat, as_float.data(), nullptr);

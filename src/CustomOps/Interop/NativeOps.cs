@@ -35,12 +35,56 @@ internal sealed unsafe class NativeOps
     /// <summary>Names of the library's operators.</summary>
     internal IReadOnlyList<string> OpNames() => Text("ortqlora_op_names").Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
+    /// <summary>The file with the CUDA kernels; fails with the reason where there is none.</summary>
+    internal string CudaLibrary() => Text("ortqlora_cuda_library");
+
+    /// <summary>Name, compute capability, driver and runtime of a CUDA device.</summary>
+    internal string CudaDevice(int id)
+    {
+        var function = (delegate* unmanaged[Cdecl]<int, byte*, long, long*, byte*, long, int>)Export("ortqlora_cuda_device");
+        return Text("ortqlora_cuda_device", (nint buffer, long capacity, long* required, byte* error)
+            => function(id, (byte*)buffer, capacity, required, error, ErrorCapacity));
+    }
+
+    /// <summary>Packs an int8 weight into layout <c>tile64</c>.</summary>
+    internal byte[] PackTile64(ReadOnlySpan<byte> q, string layout, long k, long n)
+    {
+        const string name = "ortqlora_pack_tile64";
+        var function = (delegate* unmanaged[Cdecl]<byte*, long, byte*, long, long, byte*, long, long*, byte*, long, int>)Export(name);
+        byte* error = stackalloc byte[ErrorCapacity];
+        byte[] layoutName = Encoding.UTF8.GetBytes(layout + "\0");
+        long required = 0;
+        fixed (byte* from = q, layoutStart = layoutName)
+        {
+            int status = function(from, q.Length, layoutStart, k, n, null, 0, &required, error, ErrorCapacity);
+            if (status != BufferTooSmall)
+            {
+                ThrowIfFailed(name, status, error);
+            }
+
+            byte[] packed = new byte[checked((int)Math.Max(required, 1))];
+            fixed (byte* to = packed)
+            {
+                ThrowIfFailed(name, function(from, q.Length, layoutStart, k, n, to, packed.Length, &required, error, ErrorCapacity), error);
+            }
+
+            return required == packed.Length ? packed : [];
+        }
+    }
+
+    private delegate int TextFunction(nint buffer, long capacity, long* required, byte* error);
+
     private string Text(string name)
     {
         var function = (delegate* unmanaged[Cdecl]<byte*, long, long*, byte*, long, int>)Export(name);
+        return Text(name, (nint buffer, long capacity, long* required, byte* error) => function((byte*)buffer, capacity, required, error, ErrorCapacity));
+    }
+
+    private static string Text(string name, TextFunction function)
+    {
         byte* error = stackalloc byte[ErrorCapacity];
         long required = 0;
-        int status = function(null, 0, &required, error, ErrorCapacity);
+        int status = function(0, 0, &required, error);
         if (status != BufferTooSmall)
         {
             ThrowIfFailed(name, status, error);
@@ -49,7 +93,7 @@ internal sealed unsafe class NativeOps
         byte[] buffer = new byte[checked((int)Math.Max(required, 1))];
         fixed (byte* start = buffer)
         {
-            ThrowIfFailed(name, function(start, buffer.Length, &required, error, ErrorCapacity), error);
+            ThrowIfFailed(name, function((nint)start, buffer.Length, &required, error), error);
         }
 
         return Encoding.UTF8.GetString(buffer.AsSpan(0, Math.Max(0, buffer.AsSpan().IndexOf((byte)0))));

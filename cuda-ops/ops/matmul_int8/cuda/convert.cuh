@@ -2,10 +2,11 @@
 
 // From the words of layout tile64 to 16-bit fragments of operand A, two instructions for two weights.
 //
-// bf16: a byte u in the low half of a 16-bit lane, read as bf16, is u * 2^-133 (subnormals and the first binade are
-// linear). One fma then gives q: u * 2^-133 * 2^127 - 2 = (u - 128) * 2^-6 exactly; the sums are multiplied by 2^6.
-// With a scale s (gradient): factor s * 2^120, addend -factor * 2^-126, so (u - 128) * s * 2^-13 with one rounding.
-// fp16: 0x6400 | u is 1024 + u exactly, so 1152 less is q; a scale costs one more instruction.
+// bf16: a byte u in the low half of a 16-bit lane, read as bf16, is u * 2^-133 (subnormals and the first
+// binade are linear). One fma then gives q: u * 2^-133 * 2^127 - 2 = (u - 128) * 2^-6 exactly; the sums are
+// multiplied by 2^6. With a scale s (gradient): factor s * 2^120, addend -factor * 2^-126, so (u - 128) * s *
+// 2^-13 with one rounding. fp16: 0x6400 | u is 1024 + u exactly, so 1152 less is q; a scale costs one more
+// instruction.
 
 #include <cstdint>
 
@@ -27,9 +28,8 @@ __device__ __forceinline__ uint32_t MulF16x2(uint32_t a, uint32_t b) {
   return d;
 }
 
-
-// Two words of a 64-step, register halves 0 and 1, to a fragment of k16. `factor` holds the scales of the fragment's
-// reduction indices {2t, 2t+1} and {2t+8, 2t+9} in the form of ScaleView.
+// Two words of a 64-step, register halves 0 and 1, to a fragment of k16. `factor` holds the scales of the
+// fragment's reduction indices {2t, 2t+1} and {2t+8, 2t+9} in the form of ScaleView.
 template <bool kHalf, bool kGrad, bool kScaled>
 __device__ __forceinline__ void Convert(const uint32_t (&word)[2], const uint32_t (&factor)[2],
                                         uint32_t (&fragment)[4]) {
@@ -57,8 +57,8 @@ __device__ __forceinline__ void Convert(const uint32_t (&word)[2], const uint32_
   }
 }
 
-// Index of the word that a lane (g = lane / 4, t = lane % 4) of the warp with 16 rows needs, in a 64 x 64 block, for
-// step k16 and register half `half`. The gradient reads the block transposed.
+// Index of the word that a lane (g = lane / 4, t = lane % 4) of the warp with 16 rows needs, in a 64 x 64
+// block, for step k16 and register half `half`. The gradient reads the block transposed.
 template <bool kGrad>
 __device__ __forceinline__ int WordIndex(int warp, int g, int t, int k16, int half) {
   return !kGrad ? warp << 8 | k16 << 6 | half << 5 | ((g >> 2) ^ half) << 4 | (g & 3) << 2 | t

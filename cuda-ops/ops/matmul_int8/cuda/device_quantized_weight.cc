@@ -10,7 +10,8 @@ namespace {
 
 using WeightKey = std::tuple<const void*, WeightLayout, int64_t, int64_t, int>;
 
-// Packed copies of constant weights by the initializer they were made from; alive as long as a kernel uses them.
+// Packed copies of constant weights by the initializer they were made from; alive as long as a kernel uses
+// them.
 std::shared_ptr<DeviceBuffer> SharedBlocks(const WeightSource& source, cudaStream_t stream) {
   static std::mutex mutex;
   static std::map<WeightKey, std::weak_ptr<DeviceBuffer>> known;
@@ -82,7 +83,8 @@ DeviceQuantizedWeight::Ready DeviceQuantizedWeight::Get(const KernelContext& con
 
   Ready ready;
   ready.frozen = constant_q_ && constant_scale_;
-  ready.blocks = {static_cast<const uint8_t*>(source.data), attributes_.k, attributes_.n, padded_k_, padded_n_};
+  ready.blocks = {static_cast<const uint8_t*>(source.data), attributes_.k, attributes_.n, padded_k_,
+                  padded_n_};
   const std::lock_guard<std::mutex> lock(prepared_->mutex);
   if (!in_place) {
     if (constant_q_) {
@@ -99,7 +101,8 @@ DeviceQuantizedWeight::Ready DeviceQuantizedWeight::Get(const KernelContext& con
   if (constant_scale_) {
     if (prepared_->scale == nullptr) {
       auto memory = std::make_unique<DeviceBuffer>(bytes);
-      LaunchPrepareScale(scale.data, VectorTypeOf(scale.info), attributes_.n, padded_n_, memory->data(), stream);
+      LaunchPrepareScale(scale.data, VectorTypeOf(scale.info), attributes_.n, padded_n_, memory->data(),
+                         stream);
       Check(cudaStreamSynchronize(stream), "preparing scales");
       prepared_->scale = std::move(memory);
     }

@@ -10,9 +10,10 @@
 
 namespace ortqlora::cuda {
 
-// The inputs `q` and `scale` of an op on the device. Constant ones are prepared by the first run, on its stream: a
-// weight in layout tile64 is read where it is, another is packed, and the packed copy shared with every kernel that
-// reads the same initializer (forward and gradient, training and evaluation session over shared weights).
+// The inputs `q` and `scale` of an op on the device. Constant ones are prepared by the first run, on its
+// stream: a weight in layout tile64 is read where it is, another is packed, and the packed copy shared with
+// every kernel that reads the same initializer (forward and gradient, training and evaluation session over
+// shared weights).
 class DeviceQuantizedWeight {
  public:
   DeviceQuantizedWeight(const KernelInfo& info, size_t q, size_t scale);

@@ -21,8 +21,8 @@ struct EetqBytes {
   const uint8_t* bytes;
   int64_t padded_k;
   __device__ uint32_t operator()(int64_t row, int64_t column) const {
-    return bytes[(column >> 1) * 2 * padded_k + (row >> 6) * 128 + (column & 1) * 64 + (row & 48) + 2 * (row & 7) +
-                 ((row >> 3) & 1)];
+    return bytes[(column >> 1) * 2 * padded_k + (row >> 6) * 128 + (column & 1) * 64 + (row & 48) +
+                 2 * (row & 7) + ((row >> 3) & 1)];
   }
 };
 
@@ -60,7 +60,8 @@ __global__ void PrepareScaleKernel(const T* scale, int64_t n, int64_t padded_n, 
     half[i] = __float2half_rn(normal);
   }
   if (threadIdx.x < 2) {
-    reinterpret_cast<float*>(half + padded_n)[threadIdx.x] = ldexpf(1.0f, threadIdx.x == 0 ? exponent : -exponent);
+    reinterpret_cast<float*>(half + padded_n)[threadIdx.x] =
+        ldexpf(1.0f, threadIdx.x == 0 ? exponent : -exponent);
   }
 }
 
@@ -94,11 +95,12 @@ void LaunchPackWeight(const WeightSource& source, uint8_t* blocks, cudaStream_t 
   auto* out = reinterpret_cast<uint32_t*>(blocks);
   if (source.layout == WeightLayout::kPlain) {
     PackWeightKernel<<<Blocks(words), kThreads, 0, stream>>>(
-        PlainBytes{static_cast<const int8_t*>(source.data), source.n}, out, source.k, source.n, blocks_k, words);
+        PlainBytes{static_cast<const int8_t*>(source.data), source.n}, out, source.k, source.n, blocks_k,
+        words);
   } else {
     PackWeightKernel<<<Blocks(words), kThreads, 0, stream>>>(
-        EetqBytes{static_cast<const uint8_t*>(source.data), RoundUp(source.k, 64)}, out, source.k, source.n, blocks_k,
-        words);
+        EetqBytes{static_cast<const uint8_t*>(source.data), RoundUp(source.k, 64)}, out, source.k, source.n,
+        blocks_k, words);
   }
   CheckLaunch("PackWeightKernel");
 }

@@ -9,8 +9,8 @@
 
 namespace ortqlora::cuda {
 
-// The one copy of a weight that every CUDA kernel reads, forward and gradient: layout tile64 (packed_weight.h), here
-// with K and N as padded to whole tiles.
+// The one copy of a weight that every CUDA kernel reads, forward and gradient: layout tile64
+// (packed_weight.h), here with K and N as padded to whole tiles.
 struct DeviceBlocks {
   const uint8_t* data = nullptr;
   int64_t k = 0, n = 0;                // logical sizes
@@ -23,8 +23,9 @@ int64_t BlockBytes(int64_t k, int64_t n);
 // Packs `source`, whose data is on the device, into `blocks`.
 void LaunchPackWeight(const WeightSource& source, uint8_t* blocks, cudaStream_t stream);
 
-// The scales of a weight in the forms the kernels read. 2^e is the power of two at or below the largest magnitude, so
-// that scales of any size survive fp16: kernels multiply by scale * 2^-e and give 2^e back in fp32 at the end.
+// The scales of a weight in the forms the kernels read. 2^e is the power of two at or below the largest
+// magnitude, so that scales of any size survive fp16: kernels multiply by scale * 2^-e and give 2^e back in
+// fp32 at the end.
 struct ScaleView {
   const float* scale;           // [padded_n] as given, 0 beyond N
   const uint16_t* bf16_factor;  // [padded_n] bf16: scale * 2^(120 - e), see convert.cuh

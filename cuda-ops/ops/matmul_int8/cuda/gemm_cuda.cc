@@ -15,21 +15,22 @@ constexpr int64_t kAlignment = 256;
 
 bool Aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-// One wave of the device is the unit of time of a persistent kernel; a tile of 256 tokens takes 1.75 times as long as
-// one of 128 (measured on an H100 over reductions of 2048 to 14336).
+// One wave of the device is the unit of time of a persistent kernel; a tile of 256 tokens takes 1.75 times as
+// long as one of 128 (measured on an H100 over reductions of 2048 to 14336).
 double WaveCost(int64_t rows_of_out, int64_t tokens, int tile, int multiprocessors) {
   const int64_t tiles = CeilDiv(rows_of_out, kRowTile) * CeilDiv(tokens, tile);
   return static_cast<double>(CeilDiv(tiles, multiprocessors)) * (tile == 256 ? 1.75 : 1.0);
 }
 
 // Measured on an H100 at M 1 to 512 (docs/benchmarks.md). A split keeps all blocks of a product in one wave.
-void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_out, bool scaled, int multiprocessors) {
+void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_out, bool scaled,
+                  int multiprocessors) {
   const int64_t row_tiles = CeilDiv(rows_of_out, kRowTile), m = call.rows;
   if (m <= 64) {
     plan.kernel = GemmKernel::kSm90Small;
     plan.tokens = m <= 8 ? 8 : m <= 16 ? 16 : m <= 32 ? 32 : 64;
-    // Two blocks fit on a multiprocessor, but with scales over 64 tokens; then clusters of four and more that need
-    // every multiprocessor do not all run at once.
+    // Two blocks fit on a multiprocessor, but with scales over 64 tokens; then clusters of four and more that
+    // need every multiprocessor do not all run at once.
     const bool single = plan.tokens == 64 && scaled;
     const int64_t most = single ? multiprocessors / 2 : multiprocessors * 17 / 10;
     plan.split = 1;
@@ -46,12 +47,14 @@ void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_ou
     return true;
   };
   if (m <= 512 && row_tiles * CeilDiv(m, 128) * 2 < multiprocessors &&
-      (take_small(64, 2, multiprocessors / 2) || take_small(128, 2, multiprocessors / 2) || take_small(128, 4, 0))) {
+      (take_small(64, 2, multiprocessors / 2) || take_small(128, 2, multiprocessors / 2) ||
+       take_small(128, 4, 0))) {
     return;
   }
   plan.kernel = GemmKernel::kSm90;
   plan.split = 1;
-  const bool wide = WaveCost(rows_of_out, m, 256, multiprocessors) <= WaveCost(rows_of_out, m, 128, multiprocessors);
+  const bool wide =
+      WaveCost(rows_of_out, m, 256, multiprocessors) <= WaveCost(rows_of_out, m, 128, multiprocessors);
   plan.tokens = wide ? 256 : 128;
 }
 
@@ -61,14 +64,17 @@ void ChooseAmpere(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_ou
   plan.tokens = call.rows <= 16 ? 16 : call.rows <= 64 ? 64 : 128;
   plan.split = 1;
   const int64_t blocks = CeilDiv(rows_of_out, kRowTile) * CeilDiv(call.rows, plan.tokens);
-  while (plan.split < 16 && blocks * plan.split < multiprocessors && steps / (plan.split * 2) >= 4) plan.split *= 2;
+  while (plan.split < 16 && blocks * plan.split < multiprocessors && steps / (plan.split * 2) >= 4)
+    plan.split *= 2;
 }
 
 }  // namespace
 
-GemmPlan PlanGemm(const DeviceGemmCall& call, const Device& device, GemmKernel forced, int tokens, int split) {
+GemmPlan PlanGemm(const DeviceGemmCall& call, const Device& device, GemmKernel forced, int tokens,
+                  int split) {
   const bool forward = call.direction == Direction::kForward;
-  const int64_t width = forward ? call.weight.k : call.weight.n, out = forward ? call.weight.n : call.weight.k;
+  const int64_t width = forward ? call.weight.k : call.weight.n,
+                out = forward ? call.weight.n : call.weight.k;
   if (call.rows > std::numeric_limits<int>::max() / 2 || out > std::numeric_limits<int>::max() / 2) {
     Fail("a product of ", call.rows, " rows and ", out, " columns is too large for one call.");
   }
@@ -92,7 +98,8 @@ GemmPlan PlanGemm(const DeviceGemmCall& call, const Device& device, GemmKernel f
   if (plan.prepare) {
     plan.prepared_bytes = RoundUp(call.rows * plan.terms * plan.padded_width * 2, kAlignment);
   }
-  if (plan.kernel == GemmKernel::kSm80 && plan.split > 1) plan.partial_bytes = plan.split * call.rows * out * 4;
+  if (plan.kernel == GemmKernel::kSm80 && plan.split > 1)
+    plan.partial_bytes = plan.split * call.rows * out * 4;
   return plan;
 }
 
@@ -100,9 +107,11 @@ void RunGemm(const DeviceGemmCall& call, const GemmPlan& plan, const Device& dev
              cudaStream_t stream) {
   const bool forward = call.direction == Direction::kForward, is_float = call.element == Element::kFloat;
   const bool half = call.element == Element::kHalf;
-  const int64_t width = forward ? call.weight.k : call.weight.n, out = forward ? call.weight.n : call.weight.k;
+  const int64_t width = forward ? call.weight.k : call.weight.n,
+                out = forward ? call.weight.n : call.weight.k;
   if (call.rows == 0 || out == 0) return;
-  if (width == 0) return LaunchFillRows(call.element, forward ? call.bias : nullptr, call.rows, out, call.out, stream);
+  if (width == 0)
+    return LaunchFillRows(call.element, forward ? call.bias : nullptr, call.rows, out, call.out, stream);
   const GemmVariant variant{half, !forward, !forward && !is_float};
 
   GemmArguments arguments = {};
@@ -147,7 +156,8 @@ void RunGemm(const DeviceGemmCall& call, const GemmPlan& plan, const Device& dev
       return LaunchGemmSm90Small(variant, plan.tokens, plan.split, arguments, stream);
     default:
       return LaunchGemmSm80(variant, plan.tokens, plan.split, arguments,
-                            reinterpret_cast<float*>(static_cast<char*>(workspace) + plan.prepared_bytes), stream);
+                            reinterpret_cast<float*>(static_cast<char*>(workspace) + plan.prepared_bytes),
+                            stream);
   }
 }
 

@@ -11,7 +11,8 @@
 
 namespace ortqlora::cuda {
 
-// One product with What[k, n] = q[k, n] * scale[n] on the device. Rows are dense; sums are fp32 whatever the type.
+// One product with What[k, n] = q[k, n] * scale[n] on the device. Rows are dense; sums are fp32 whatever the
+// type.
 struct DeviceGemmCall {
   Direction direction = Direction::kForward;
   Element element = Element::kBfloat16;  // of `in` and `out`
@@ -19,7 +20,7 @@ struct DeviceGemmCall {
   int float_terms = 3;
   DeviceBlocks weight;
   ScaleView scale = {};
-  bool frozen_weight = false;  // weight and scale were finished before this stream's last synchronisation
+  bool frozen_weight = false;   // weight and scale were finished before this stream's last synchronisation
   const float* bias = nullptr;  // [N] or null; forward only
   const void* in = nullptr;     // [rows, K] forward, [rows, N] gradient
   void* out = nullptr;          // [rows, N] forward, [rows, K] gradient
@@ -34,7 +35,7 @@ struct GemmPlan {
   GemmKernel kernel = GemmKernel::kBest;
   int tokens = 0;
   int split = 1;
-  bool prepare = false;   // rows are converted, padded or scaled first
+  bool prepare = false;  // rows are converted, padded or scaled first
   int terms = 1;
   int64_t padded_width = 0;  // of a term
   int64_t prepared_bytes = 0, partial_bytes = 0;
@@ -42,8 +43,8 @@ struct GemmPlan {
   int64_t workspace() const { return prepared_bytes + partial_bytes; }
 };
 
-// Chooses; `in` and `out` of the call must be final, as their alignment matters. `forced` other than kBest takes that
-// kernel, with `tokens` and `split` if they are not 0.
+// Chooses; `in` and `out` of the call must be final, as their alignment matters. `forced` other than kBest
+// takes that kernel, with `tokens` and `split` if they are not 0.
 GemmPlan PlanGemm(const DeviceGemmCall& call, const Device& device, GemmKernel forced = GemmKernel::kBest,
                   int tokens = 0, int split = 0);
 

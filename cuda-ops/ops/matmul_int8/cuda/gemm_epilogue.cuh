@@ -39,7 +39,8 @@ struct RowPair {
 
   // Any row count and pitch, any type of result.
   template <bool kHalf>
-  __device__ __forceinline__ void Store(const GemmArguments& call, int token, float first, float second) const {
+  __device__ __forceinline__ void Store(const GemmArguments& call, int token, float first,
+                                        float second) const {
     if (token >= call.m || row >= call.rows) return;
     const int64_t at = static_cast<int64_t>(token) * call.rows + row;
     const bool both = row + 1 < call.rows, aligned = (call.rows & 1) == 0;

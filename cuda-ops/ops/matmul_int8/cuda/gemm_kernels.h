@@ -8,8 +8,8 @@
 
 namespace ortqlora::cuda {
 
-// One product as the kernels see it: out[m, rows] = activations[m, reduction] * W^T, where a row of W is a column of
-// What (forward) or a row of it (gradient).
+// One product as the kernels see it: out[m, rows] = activations[m, reduction] * W^T, where a row of W is a
+// column of What (forward) or a row of it (gradient).
 struct GemmArguments {
   const uint8_t* blocks;    // layout tile64
   const void* activations;  // 16-bit, rows `pitch` elements apart, columns from `columns` on absent
@@ -22,12 +22,12 @@ struct GemmArguments {
   int m, rows;
   int64_t pitch;
   int columns;
-  int steps;                // of 64 in the reduction, even
-  int weight_steps;         // after so many the weight starts over (fp32 activations as several terms)
-  int blocks_k;             // blocks of 64 in the padded K
-  bool float_out;           // fp32 results instead of the activations' type
-  bool frozen_weight;       // nothing that is still running writes the weight: it may be read ahead of the stream
-  bool tensor_store;        // the results can be stored by the copy engine
+  int steps;           // of 64 in the reduction, even
+  int weight_steps;    // after so many the weight starts over (fp32 activations as several terms)
+  int blocks_k;        // blocks of 64 in the padded K
+  bool float_out;      // fp32 results instead of the activations' type
+  bool frozen_weight;  // nothing that is still running writes the weight: it may be read ahead of the stream
+  bool tensor_store;   // the results can be stored by the copy engine
 };
 
 // Which kernel: its compile-time side.
@@ -40,12 +40,13 @@ struct GemmVariant {
 // sm_90a, persistent blocks: `tokens` 128 or 256.
 void LaunchGemmSm90(const GemmVariant& variant, int tokens, const GemmArguments& call, int multiprocessors,
                     cudaStream_t stream);
-// sm_90a, few rows of activations: `tokens` 8, 16, 32, 64 or 128; the reduction is split over `split` blocks, 1 to 8.
+// sm_90a, few rows of activations: `tokens` 8, 16, 32, 64 or 128; the reduction is split over `split` blocks,
+// 1 to 8.
 void LaunchGemmSm90Small(const GemmVariant& variant, int tokens, int split, const GemmArguments& call,
                          cudaStream_t stream);
 // sm_80 and later, mma.sync: `tokens` 16, 64 or 128. With split > 1 partial sums go to `partial`,
 // [split, m, rows] fp32, and a second kernel adds them up.
-void LaunchGemmSm80(const GemmVariant& variant, int tokens, int split, const GemmArguments& call, float* partial,
-                    cudaStream_t stream);
+void LaunchGemmSm80(const GemmVariant& variant, int tokens, int split, const GemmArguments& call,
+                    float* partial, cudaStream_t stream);
 
 }  // namespace ortqlora::cuda

@@ -1,5 +1,5 @@
-// Ampere, Ada and what follows, and any device without wgmma: mma.sync m16n8k16 with the weight as operand A from
-// layout tile64, activations through ldmatrix, three stages of cp.async.
+// Ampere, Ada and what follows, and any device without wgmma: mma.sync m16n8k16 with the weight as operand A
+// from layout tile64, activations through ldmatrix, three stages of cp.async.
 
 #include "common/cuda/check.h"
 #include "ops/matmul_int8/cuda/convert.cuh"
@@ -20,7 +20,8 @@ struct Stage {
 };
 
 __device__ __forceinline__ void CopyAsync(uint32_t to, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0)
+               : "memory");
 }
 
 template <bool kHalf>
@@ -78,8 +79,8 @@ __global__ __launch_bounds__(kThreads) void GemmSm80Kernel(const GemmArguments c
         CopyAsync(stage + S::kWeightsAt + i * 16, call.blocks + at * 4096 + (i & 255) * 16, true);
       }
       if (kScaled && threadIdx.x < kFactorBytes / 16) {
-        CopyAsync(stage + S::kFactorsAt + threadIdx.x * 16, call.factors + weight_step * kStep + threadIdx.x * 8,
-                  true);
+        CopyAsync(stage + S::kFactorsAt + threadIdx.x * 16,
+                  call.factors + weight_step * kStep + threadIdx.x * 8, true);
       }
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -153,7 +154,8 @@ template <bool kHalf>
 __global__ void AddPartsKernel(const GemmArguments call, const float* partial, int split) {
   const int row = (blockIdx.x * blockDim.x + threadIdx.x) * 2, token = blockIdx.y;
   if (row >= call.rows) return;
-  const int64_t at = static_cast<int64_t>(token) * call.rows + row, part = static_cast<int64_t>(call.m) * call.rows;
+  const int64_t at = static_cast<int64_t>(token) * call.rows + row,
+                part = static_cast<int64_t>(call.m) * call.rows;
   float x = 0, y = 0;
   for (int i = 0; i < split; ++i) {
     x += partial[i * part + at];
@@ -169,8 +171,8 @@ void Launch(int split, const GemmArguments& call, float* partial, cudaStream_t s
   static const cudaError_t raised =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   Check(raised, "cudaFuncSetAttribute of GemmSm80Kernel");
-  const dim3 grid(static_cast<unsigned>(CeilDiv(call.rows, kRowTile)), static_cast<unsigned>(CeilDiv(call.m, kTokens)),
-                  static_cast<unsigned>(split));
+  const dim3 grid(static_cast<unsigned>(CeilDiv(call.rows, kRowTile)),
+                  static_cast<unsigned>(CeilDiv(call.m, kTokens)), static_cast<unsigned>(split));
   kernel<<<grid, kThreads, kBytes, stream>>>(call, partial);
   CheckLaunch("GemmSm80Kernel");
   if (split == 1) return;
@@ -180,15 +182,16 @@ void Launch(int split, const GemmArguments& call, float* partial, cudaStream_t s
 }
 
 template <int kTokens, bool kHalf>
-void Dispatch(const GemmVariant& variant, int split, const GemmArguments& call, float* partial, cudaStream_t stream) {
+void Dispatch(const GemmVariant& variant, int split, const GemmArguments& call, float* partial,
+              cudaStream_t stream) {
   if (!variant.grad) return Launch<kTokens, kHalf, false, false>(split, call, partial, stream);
   if (!variant.scaled) return Launch<kTokens, kHalf, true, false>(split, call, partial, stream);
   Launch<kTokens, kHalf, true, true>(split, call, partial, stream);
 }
 
 template <bool kHalf>
-void DispatchTokens(const GemmVariant& variant, int tokens, int split, const GemmArguments& call, float* partial,
-                    cudaStream_t stream) {
+void DispatchTokens(const GemmVariant& variant, int tokens, int split, const GemmArguments& call,
+                    float* partial, cudaStream_t stream) {
   switch (tokens) {
     case 16:
       return Dispatch<16, kHalf>(variant, split, call, partial, stream);
@@ -201,8 +204,8 @@ void DispatchTokens(const GemmVariant& variant, int tokens, int split, const Gem
 
 }  // namespace
 
-void LaunchGemmSm80(const GemmVariant& variant, int tokens, int split, const GemmArguments& call, float* partial,
-                    cudaStream_t stream) {
+void LaunchGemmSm80(const GemmVariant& variant, int tokens, int split, const GemmArguments& call,
+                    float* partial, cudaStream_t stream) {
   variant.half ? DispatchTokens<true>(variant, tokens, split, call, partial, stream)
                : DispatchTokens<false>(variant, tokens, split, call, partial, stream);
 }

@@ -1,5 +1,5 @@
-// Many rows of activations on Hopper: persistent blocks of one warpgroup that copies and two that multiply, the
-// weight converted in registers while the tensor cores work on the step before.
+// Many rows of activations on Hopper: persistent blocks of one warpgroup that copies and two that multiply,
+// the weight converted in registers while the tensor cores work on the step before.
 
 #include <algorithm>
 
@@ -15,8 +15,8 @@ constexpr int kThreads = 384;
 // Token tiles that neighbouring blocks share, so that weights stay in the L2 cache.
 constexpr int kTileGroup = 8;
 
-// Shared memory, from an address aligned to 1024 bytes: stages of activations and weights, a staging buffer for the
-// results of each consumer warpgroup, scales, and two barriers a stage (full, empty).
+// Shared memory, from an address aligned to 1024 bytes: stages of activations and weights, a staging buffer
+// for the results of each consumer warpgroup, scales, and two barriers a stage (full, empty).
 template <int kTokens>
 struct Memory {
   static constexpr int kActivationBytes = kTokens * 128;
@@ -43,8 +43,8 @@ struct TileOrder {
 
 template <int kTokens, bool kHalf, bool kGrad, bool kScaled>
 __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_constant__ CUtensorMap activations,
-                                                             const __grid_constant__ CUtensorMap out,
-                                                             const GemmArguments call) {
+                                                              const __grid_constant__ CUtensorMap out,
+                                                              const GemmArguments call) {
   using M = Memory<kTokens>;
   extern __shared__ uint8_t shared[];
   const uint32_t base = (SharedAddress(shared) + 1023) & ~1023u, barriers = base + M::kBarriersAt;
@@ -95,8 +95,8 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
     };
     const auto load = [&] {
       BarrierWait(full(stage), parity);
-      operand.Load(base + stage * M::kStageBytes + M::kActivationBytes, base + M::kFactorsAt + stage * kFactorBytes,
-                   warpgroup, warp, g, t);
+      operand.Load(base + stage * M::kStageBytes + M::kActivationBytes,
+                   base + M::kFactorsAt + stage * kFactorBytes, warpgroup, warp, g, t);
     };
     // Issues a step and prepares the fragments of the next one while the tensor cores work.
     const auto advance = [&](uint32_t(&current)[4][4], uint32_t(&next)[4][4], bool release_previous) {
@@ -149,7 +149,8 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
 #pragma unroll
         for (int c = 0; c < 2; ++c) {
           const int in_tile = 8 * j + 2 * t + c;
-          asm volatile("st.shared.b32 [%0], %1;" ::"r"(store + in_tile * 128 + ((chunk ^ (in_tile & 7)) << 4) + within),
+          asm volatile("st.shared.b32 [%0], %1;" ::"r"(store + in_tile * 128 +
+                                                       ((chunk ^ (in_tile & 7)) << 4) + within),
                        "r"(pair.Packed<kHalf>(sums[4 * j + c], sums[4 * j + 2 + c]))
                        : "memory");
         }
@@ -174,17 +175,19 @@ void Launch(const GemmArguments& call, int multiprocessors, cudaStream_t stream)
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   Check(raised, "cudaFuncSetAttribute of GemmSm90Kernel");
   const Element element = kHalf ? Element::kHalf : Element::kBfloat16;
-  const CUtensorMap activations = MatrixMap(element, call.activations, call.columns, call.m, call.pitch, kTokens);
+  const CUtensorMap activations =
+      MatrixMap(element, call.activations, call.columns, call.m, call.pitch, kTokens);
   const CUtensorMap out =
       call.tensor_store ? MatrixMap(element, call.out, call.rows, call.m, call.rows, kTokens) : activations;
   const int64_t tiles = CeilDiv(call.rows, kRowTile) * CeilDiv(call.m, kTokens);
-  kernel<<<static_cast<unsigned>(std::min<int64_t>(tiles, multiprocessors)), kThreads, kBytes, stream>>>(activations,
-                                                                                                       out, call);
+  kernel<<<static_cast<unsigned>(std::min<int64_t>(tiles, multiprocessors)), kThreads, kBytes, stream>>>(
+      activations, out, call);
   CheckLaunch("GemmSm90Kernel");
 }
 
 template <int kTokens, bool kHalf>
-void Dispatch(const GemmVariant& variant, const GemmArguments& call, int multiprocessors, cudaStream_t stream) {
+void Dispatch(const GemmVariant& variant, const GemmArguments& call, int multiprocessors,
+              cudaStream_t stream) {
   if (!variant.grad) return Launch<kTokens, kHalf, false, false>(call, multiprocessors, stream);
   if (!variant.scaled) return Launch<kTokens, kHalf, true, false>(call, multiprocessors, stream);
   Launch<kTokens, kHalf, true, true>(call, multiprocessors, stream);

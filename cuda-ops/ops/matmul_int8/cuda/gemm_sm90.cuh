@@ -1,7 +1,8 @@
 #pragma once
 
-// What both kernels for sm_90a share: stages of a weight tile, 128 rows x 64, beside an activation tile, tokens x 64.
-// "Rows" are the rows of operand A, that is output features; each of two consumer warpgroups holds 64 of them.
+// What both kernels for sm_90a share: stages of a weight tile, 128 rows x 64, beside an activation tile,
+// tokens x 64. "Rows" are the rows of operand A, that is output features; each of two consumer warpgroups
+// holds 64 of them.
 
 #include "common/cuda/numbers.cuh"
 #include "common/cuda/sm90.cuh"
@@ -14,7 +15,8 @@ namespace ortqlora::cuda {
 constexpr int kRowTile = 128, kStep = 64;
 constexpr int kWeightBytes = kRowTile * kStep, kFactorBytes = kStep * 2;
 
-// Walks over the weight tiles of a reduction, starting over after `weight_steps`, and starts the copies of each.
+// Walks over the weight tiles of a reduction, starting over after `weight_steps`, and starts the copies of
+// each.
 template <bool kGrad, bool kScaled>
 struct WeightCursor {
   const uint8_t *start, *from;
@@ -22,7 +24,7 @@ struct WeightCursor {
   int64_t stride, second;  // to the next step, and to the other 64 rows of the tile
   int step, steps;
 
-  __device__ __forceinline__ WeightCursor(const GemmArguments& call, int row, int first)
+  __device__ __forceinline__ WeightCursor(const GemmArguments &call, int row, int first)
       : stride(kGrad ? static_cast<int64_t>(call.blocks_k) * 4096 : 4096),
         second(static_cast<int64_t>(call.blocks_k) * 4096),
         step(first % call.weight_steps),
@@ -59,19 +61,22 @@ struct OperandA {
   uint32_t words[4][2];
   uint32_t factors[4][2];
 
-  __device__ __forceinline__ void Load(uint32_t weights, uint32_t scales, int warpgroup, int warp, int g, int t) {
+  __device__ __forceinline__ void Load(uint32_t weights, uint32_t scales, int warpgroup, int warp, int g,
+                                       int t) {
 #pragma unroll
     for (int k16 = 0; k16 < 4; ++k16) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        words[k16][half] = LoadShared(weights + warpgroup * 4096 + WordIndex<kGrad>(warp, g, t, k16, half) * 4);
+        words[k16][half] =
+            LoadShared(weights + warpgroup * 4096 + WordIndex<kGrad>(warp, g, t, k16, half) * 4);
         if constexpr (kScaled) factors[k16][half] = LoadShared(scales + k16 * 32 + half * 16 + t * 4);
       }
     }
   }
   __device__ __forceinline__ void ConvertTo(uint32_t (&fragments)[4][4]) const {
 #pragma unroll
-    for (int k16 = 0; k16 < 4; ++k16) Convert<kHalf, kGrad, kScaled>(words[k16], factors[k16], fragments[k16]);
+    for (int k16 = 0; k16 < 4; ++k16)
+      Convert<kHalf, kGrad, kScaled>(words[k16], factors[k16], fragments[k16]);
   }
 };
 

@@ -1,5 +1,5 @@
-// Few rows of activations on Hopper: bound by reading the weight, so a cluster of blocks shares each tile of 128
-// output features, splits the reduction and adds up through distributed shared memory.
+// Few rows of activations on Hopper: bound by reading the weight, so a cluster of blocks shares each tile of
+// 128 output features, splits the reduction and adds up through distributed shared memory.
 
 #include "common/cuda/check.h"
 #include "common/cuda/tensor_map.h"
@@ -28,17 +28,19 @@ template <int kTokens, bool kScaled>
 constexpr int kBlocks = kTokens <= 32 || (kTokens == 64 && !kScaled) ? 2 : 1;
 
 template <int kTokens, bool kHalf, bool kGrad, bool kScaled>
-__global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm90SmallKernel(const __grid_constant__ CUtensorMap activations,
-                                                                  const GemmArguments call) {
+__global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm90SmallKernel(
+    const __grid_constant__ CUtensorMap activations, const GemmArguments call) {
   using M = Memory<kTokens>;
   extern __shared__ uint8_t shared[];
   const uint32_t base = (SharedAddress(shared) + 1023) & ~1023u, barriers = base + M::kBarriersAt;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const uint32_t rank = ClusterRank(), split = ClusterSize();
-  const int row = static_cast<int>(blockIdx.x / split) * kRowTile, token = static_cast<int>(blockIdx.y) * kTokens;
+  const int row = static_cast<int>(blockIdx.x / split) * kRowTile,
+            token = static_cast<int>(blockIdx.y) * kTokens;
   // Consumers take steps in pairs.
   const uint32_t pairs = static_cast<uint32_t>(call.steps) / 2;
-  const int begin = static_cast<int>(pairs * rank / split) * 2, end = static_cast<int>(pairs * (rank + 1) / split) * 2;
+  const int begin = static_cast<int>(pairs * rank / split) * 2,
+            end = static_cast<int>(pairs * (rank + 1) / split) * 2;
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < M::kStages; ++stage) {
       BarrierInit(barriers + 16 * stage, 1);
@@ -59,10 +61,11 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
       const auto load_weights = [&](int stage) {
         const uint32_t full = barriers + 16 * stage;
         BarrierExpect(full, M::kStageBytes + (kScaled ? kFactorBytes : 0));
-        weights.Load(base + stage * M::kStageBytes + M::kActivationBytes, base + M::kFactorsAt + stage * kFactorBytes,
-                     full);
+        weights.Load(base + stage * M::kStageBytes + M::kActivationBytes,
+                     base + M::kFactorsAt + stage * kFactorBytes, full);
       };
-      // Weights are frozen: the first ones are on their way before the kernel that makes the activations has ended.
+      // Weights are frozen: the first ones are on their way before the kernel that makes the activations has
+      // ended.
       const int ahead = min(M::kStages, end - begin);
       for (int i = 0; i < ahead; ++i) load_weights(i);
       WaitForPrevious();
@@ -85,8 +88,8 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
     OperandA<kHalf, kGrad, kScaled> operand;
     const auto load = [&] {
       BarrierWait(barriers + 16 * stage, parity);
-      operand.Load(base + stage * M::kStageBytes + M::kActivationBytes, base + M::kFactorsAt + stage * kFactorBytes,
-                   warpgroup, warp_row, g, t);
+      operand.Load(base + stage * M::kStageBytes + M::kActivationBytes,
+                   base + M::kFactorsAt + stage * kFactorBytes, warpgroup, warp_row, g, t);
     };
     const auto advance = [&](uint32_t(&current)[4][4], uint32_t(&next)[4][4], bool release_previous) {
       IssueStep<kHalf, kTokens>(sums, current, base + stage * M::kStageBytes);
@@ -118,9 +121,10 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
     for (int j = 0; j < kTokens / 8; ++j) {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
-        asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(base + ((8 * j + 2 * t + c) * kRowTile + in_tile) * 4),
-                     "f"(sums[4 * j + c]), "f"(sums[4 * j + 2 + c])
-                     : "memory");
+        asm volatile(
+            "st.shared.v2.f32 [%0], {%1, %2};" ::"r"(base + ((8 * j + 2 * t + c) * kRowTile + in_tile) * 4),
+            "f"(sums[4 * j + c]), "f"(sums[4 * j + 2 + c])
+            : "memory");
       }
     }
   }

@@ -9,8 +9,8 @@ constexpr int kThreads = 256;
 
 // A block takes one row at a time; kVector elements a thread, where rows are aligned for it.
 template <typename In, typename Out, int kTerms, int kVector>
-__global__ void PrepareRowsKernel(const In* in, int64_t rows, int64_t width, int64_t padded, const float* scale,
-                                  const float* powers, Out* out) {
+__global__ void PrepareRowsKernel(const In* in, int64_t rows, int64_t width, int64_t padded,
+                                  const float* scale, const float* powers, Out* out) {
   const float power = scale == nullptr ? 1.0f : powers[1];
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const In* from = in + row * width;
@@ -51,8 +51,8 @@ void Launch(const RowsToPrepare& call, cudaStream_t stream) {
   const float* powers = call.scale == nullptr ? nullptr : call.scale->powers;
   const bool vector = call.width % 4 == 0 && reinterpret_cast<uintptr_t>(call.in) % (4 * sizeof(In)) == 0;
   const auto kernel = vector ? PrepareRowsKernel<In, Out, kTerms, 4> : PrepareRowsKernel<In, Out, kTerms, 1>;
-  kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const In*>(call.in), call.rows, call.width, call.padded_width,
-                                          scale, powers, static_cast<Out*>(call.out));
+  kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const In*>(call.in), call.rows, call.width,
+                                          call.padded_width, scale, powers, static_cast<Out*>(call.out));
 }
 
 }  // namespace
@@ -75,10 +75,12 @@ void LaunchPrepareRows(const RowsToPrepare& call, cudaStream_t stream) {
   CheckLaunch("PrepareRowsKernel");
 }
 
-void LaunchFillRows(Element element, const float* bias, int64_t rows, int64_t width, void* out, cudaStream_t stream) {
+void LaunchFillRows(Element element, const float* bias, int64_t rows, int64_t width, void* out,
+                    cudaStream_t stream) {
   const auto fill = [&](auto* typed) {
     const int64_t count = rows * width;
-    FillRowsKernel<<<static_cast<unsigned>(CeilDiv(count, kThreads)), kThreads, 0, stream>>>(bias, count, width, typed);
+    FillRowsKernel<<<static_cast<unsigned>(CeilDiv(count, kThreads)), kThreads, 0, stream>>>(bias, count,
+                                                                                             width, typed);
   };
   if (element == Element::kFloat) fill(static_cast<float*>(out));
   if (element == Element::kHalf) fill(static_cast<__half*>(out));

@@ -11,7 +11,8 @@ namespace ortqlora::cuda {
 // A failure of the device or the driver: no mistake of the caller, hence no Error.
 inline void Check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
-  throw std::runtime_error(Concat(what, " failed: ", cudaGetErrorName(status), ", ", cudaGetErrorString(status), "."));
+  throw std::runtime_error(
+      Concat(what, " failed: ", cudaGetErrorName(status), ", ", cudaGetErrorString(status), "."));
 }
 
 // After each launch: what was wrong with it, or with an earlier one nobody asked about.

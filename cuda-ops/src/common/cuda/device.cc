@@ -13,8 +13,10 @@ constexpr int kMostDevices = 64;
 Device Ask(int id) {
   Device device;
   device.id = id;
-  Check(cudaDeviceGetAttribute(&device.major, cudaDevAttrComputeCapabilityMajor, id), "cudaDeviceGetAttribute");
-  Check(cudaDeviceGetAttribute(&device.minor, cudaDevAttrComputeCapabilityMinor, id), "cudaDeviceGetAttribute");
+  Check(cudaDeviceGetAttribute(&device.major, cudaDevAttrComputeCapabilityMajor, id),
+        "cudaDeviceGetAttribute");
+  Check(cudaDeviceGetAttribute(&device.minor, cudaDevAttrComputeCapabilityMinor, id),
+        "cudaDeviceGetAttribute");
   Check(cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id),
         "cudaDeviceGetAttribute");
   if (device.major < 8) {
@@ -33,7 +35,8 @@ const Device& Device::Current() {
   static std::array<std::once_flag, kMostDevices> asked;
   int id = 0;
   Check(cudaGetDevice(&id), "cudaGetDevice");
-  if (id < 0 || id >= kMostDevices) Fail("the CUDA device ", id, " is beyond the ", kMostDevices, " supported.");
+  if (id < 0 || id >= kMostDevices)
+    Fail("the CUDA device ", id, " is beyond the ", kMostDevices, " supported.");
   const auto index = static_cast<size_t>(id);
   std::call_once(asked[index], [&] { devices[index] = Ask(id); });
   return devices[index];

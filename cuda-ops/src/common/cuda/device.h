@@ -12,8 +12,8 @@ struct Device {
   int major = 0, minor = 0;  // compute capability
   int multiprocessors = 0;
 
-  // The current device of this thread, asked once and remembered. Throws where there is none, where it is older
-  // than compute capability 8.0, or where the driver is older than the runtime.
+  // The current device of this thread, asked once and remembered. Throws where there is none, where it is
+  // older than compute capability 8.0, or where the driver is older than the runtime.
   static const Device& Current();
 
   // Whether the kernels for sm_90a (wgmma, bulk copies, clusters) run here: that target has no successors.

@@ -16,11 +16,17 @@ __device__ __forceinline__ float ToFloat(__nv_bfloat16 value) { return __bfloat1
 template <typename T>
 __device__ __forceinline__ T FromFloat(float value);
 template <>
-__device__ __forceinline__ float FromFloat<float>(float value) { return value; }
+__device__ __forceinline__ float FromFloat<float>(float value) {
+  return value;
+}
 template <>
-__device__ __forceinline__ __half FromFloat<__half>(float value) { return __float2half_rn(value); }
+__device__ __forceinline__ __half FromFloat<__half>(float value) {
+  return __float2half_rn(value);
+}
 template <>
-__device__ __forceinline__ __nv_bfloat16 FromFloat<__nv_bfloat16>(float value) { return __float2bfloat16_rn(value); }
+__device__ __forceinline__ __nv_bfloat16 FromFloat<__nv_bfloat16>(float value) {
+  return __float2bfloat16_rn(value);
+}
 
 // Elements that move together; `alignas` makes the compiler load them at once.
 template <typename T, int kCount>
@@ -36,7 +42,8 @@ __device__ __forceinline__ float WarpSum(float value) {
 
 __device__ __forceinline__ float WarpMax(float value) {
 #pragma unroll
-  for (int lanes = 16; lanes > 0; lanes >>= 1) value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFu, value, lanes));
+  for (int lanes = 16; lanes > 0; lanes >>= 1)
+    value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFu, value, lanes));
   return value;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// Hopper's asynchronous machinery: barriers in shared memory, bulk and tensor copies, clusters. Addresses of shared
-// memory are 32-bit.
+// Hopper's asynchronous machinery: barriers in shared memory, bulk and tensor copies, clusters. Addresses of
+// shared memory are 32-bit.
 
 #include <cuda.h>
 
@@ -21,7 +21,8 @@ __device__ __forceinline__ void BarrierInitFence() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 __device__ __forceinline__ void BarrierExpect(uint32_t barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
 }
 __device__ __forceinline__ void BarrierArrive(uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
@@ -39,14 +40,16 @@ __device__ __forceinline__ void BarrierWait(uint32_t barrier, uint32_t parity) {
 __device__ __forceinline__ void TensorLoad(uint32_t to, const CUtensorMap* map, int column, int row,
                                            uint32_t barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
-      ::"r"(to), "l"(map), "r"(column), "r"(row), "r"(barrier)
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
+      "%3}], [%4];" ::"r"(to),
+      "l"(map), "r"(column), "r"(row), "r"(barrier)
       : "memory");
 }
 __device__ __forceinline__ void BulkLoad(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-               "l"(from), "r"(bytes), "r"(barrier)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier)
+      : "memory");
 }
 // A tile into a matrix; what lies beyond the matrix is dropped.
 __device__ __forceinline__ void TensorStore(const CUtensorMap* map, uint32_t from, int column, int row) {
@@ -56,10 +59,14 @@ __device__ __forceinline__ void TensorStore(const CUtensorMap* map, uint32_t fro
 }
 __device__ __forceinline__ void StoreCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 // Until the stores' sources may be written again.
-__device__ __forceinline__ void StoreWaitRead() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+__device__ __forceinline__ void StoreWaitRead() {
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
 __device__ __forceinline__ void StoreWait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
 // Orders ordinary writes to shared memory before reads by the copy engine and the tensor cores.
-__device__ __forceinline__ void AsyncProxyFence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ __forceinline__ void AsyncProxyFence() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 
 __device__ __forceinline__ uint32_t LoadShared(uint32_t address) {
   uint32_t value;
@@ -68,7 +75,9 @@ __device__ __forceinline__ uint32_t LoadShared(uint32_t address) {
 }
 
 __device__ __forceinline__ void WgmmaFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void WgmmaCommit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void WgmmaCommit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
 template <int kPending>
 __device__ __forceinline__ void WgmmaWait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
@@ -88,7 +97,9 @@ __device__ __forceinline__ void LowerRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 // A barrier of 128 threads, numbered from 1 (0 is __syncthreads).
-__device__ __forceinline__ void WarpgroupSync(int id) { asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory"); }
+__device__ __forceinline__ void WarpgroupSync(int id) {
+  asm volatile("bar.sync %0, 128;" ::"r"(id) : "memory");
+}
 
 __device__ __forceinline__ uint32_t ClusterRank() {
   uint32_t rank;
@@ -112,8 +123,8 @@ __device__ __forceinline__ float2 LoadPeer(uint32_t address, uint32_t rank) {
   return value;
 }
 
-// Programmatic dependent launch: what follows may start while the previous kernel of the stream ends, and the next
-// one while this one does.
+// Programmatic dependent launch: what follows may start while the previous kernel of the stream ends, and the
+// next one while this one does.
 __device__ __forceinline__ void LaunchDependents() { asm volatile("griddepcontrol.launch_dependents;"); }
 __device__ __forceinline__ void WaitForPrevious() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 

@@ -12,7 +12,8 @@ Encode LoadEncode() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
 #if CUDART_VERSION >= 12050
-  Check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &result),
+  Check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
+                                         &result),
         "cudaGetDriverEntryPointByVersion");
 #else
   Check(cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &result),
@@ -38,8 +39,8 @@ CUtensorMap MatrixMap(Element element, const void* data, int64_t inner, int64_t 
       const_cast<void*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
       CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) {
-    throw std::runtime_error(Concat("cuTensorMapEncodeTiled failed with ", static_cast<int>(status), " for [", outer,
-                                    ", ", inner, "], pitch ", pitch, "."));
+    throw std::runtime_error(Concat("cuTensorMapEncodeTiled failed with ", static_cast<int>(status), " for [",
+                                    outer, ", ", inner, "], pitch ", pitch, "."));
   }
   return map;
 }

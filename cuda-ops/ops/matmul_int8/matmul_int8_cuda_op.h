@@ -7,9 +7,9 @@
 
 namespace ortqlora::cuda {
 
-// MatMulInt8 on the device (matmul_int8.h), for x of type float, float16 or bfloat16; scale and bias may be of any of
-// them. float16 and bfloat16 are multiplied as they are, sums are fp32. float rows become bf16 terms: three in compute
-// mode fp32, two in int16, one in bf16 and auto.
+// MatMulInt8 on the device (matmul_int8.h), for x of type float, float16 or bfloat16; scale and bias may be
+// of any of them. float16 and bfloat16 are multiplied as they are, sums are fp32. float rows become bf16
+// terms: three in compute mode fp32, two in int16, one in bf16 and auto.
 template <Element kElement>
 class MatMulInt8 {
  public:

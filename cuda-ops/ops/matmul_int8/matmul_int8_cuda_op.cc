@@ -1,4 +1,4 @@
-#include "ops/matmul_int8/matmul_int8_cuda.h"
+#include "ops/matmul_int8/matmul_int8_cuda_op.h"
 
 #include "common/cuda/check.h"
 #include "common/error.h"
@@ -15,7 +15,9 @@ int FloatTerms(const KernelInfo& info) {
   if (compute == "int16") return 2;
   if (compute == "bf16" || compute == "auto") return 1;
   if (compute == "int8") {
-    Fail("compute mode 'int8' has no CUDA kernel; use 'auto', 'bf16', 'int16' or 'fp32' (--compute) on CUDA devices.");
+    Fail(
+        "compute mode 'int8' has no CUDA kernel; use 'auto', 'bf16', 'int16' or 'fp32' (--compute) on CUDA "
+        "devices.");
   }
   Fail("attribute compute is '", compute, "', expected 'auto', 'fp32', 'bf16', 'int16' or 'int8'.");
 }
@@ -29,8 +31,8 @@ void CheckRows(Direction direction, const WeightAttributes& attributes, const Te
        forward ? "K" : "N", " = ", width, ".");
 }
 
-void Multiply(KernelContext& context, const DeviceQuantizedWeight& quantized, Direction direction, Element element,
-              int float_terms) {
+void Multiply(KernelContext& context, const DeviceQuantizedWeight& quantized, Direction direction,
+              Element element, int float_terms) {
   const bool forward = direction == Direction::kForward;
   const WeightAttributes& attributes = quantized.attributes();
   const TensorView in = context.Input(kRows), bias = forward ? context.Input(kBias) : TensorView{};
