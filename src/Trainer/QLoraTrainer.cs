@@ -125,7 +125,7 @@ public static class QLoraTrainer
     {
         string output = setup.Facts.LossOutput;
         return Evaluator.Run(
-            examples, options.Batch, collator, setup.Task, batch => setup.Engine.EvalStep(batch.Inputs, output).Outputs[output]);
+            examples, options, collator, setup.Task, batch => setup.Engine.EvalStep(batch.Inputs, output).Outputs[output]);
     }
 
     private static void WriteFacts(RunFolder folder, TrainingOptions options, TrainingSetup setup)

@@ -58,18 +58,28 @@ public sealed class CrossEntropyLoss : ILossHead
 
         GraphBuilder b = new(graph, model.Opset) { Scope = "loss/" };
         Value targets = _shift ? NextTokens(b, labels) : labels;
+        (Value loss, Value count) = Mean(b, output, targets);
+        loss.Name = ArtifactNames.Loss;
+        return new LossAttachment(loss, labels, count);
+    }
+
+    /// <summary>Mean over the counted targets.</summary>
+    /// <param name="b">Where nodes go.</param>
+    /// <param name="logits">[..., classes], of any floating-point type.</param>
+    /// <param name="targets">int64 [...].</param>
+    /// <returns>The loss and how many targets count, float scalars.</returns>
+    internal static (Value Loss, Value Count) Mean(GraphBuilder b, Value logits, Value targets)
+    {
         Value isCounted = b.Op("Not", [b.Op("Equal", [targets, b.Scalar(IgnoreIndex)])]);
         Value classes = b.Where(isCounted, targets, b.Scalar(0L));
-        Value logProbabilities = b.Op("LogSoftmax", [b.Cast(output, DataType.Float)], ("axis", -1));
+        Value logProbabilities = b.Op("LogSoftmax", [b.Cast(logits, DataType.Float)], ("axis", -1));
         Value picked = b.Op("GatherElements", [logProbabilities, b.Unsqueeze(classes, -1)], ("axis", -1));
 
         // A choice and not a product: class 0 of an ignored row may have the logit -inf.
         Value counted = b.Where(b.Unsqueeze(isCounted, -1), picked, b.Scalar(0f));
         Value count = b.Op("ReduceSum", [b.Cast(isCounted, DataType.Float)], ("keepdims", 0));
         Value sum = b.Op("ReduceSum", [counted], ("keepdims", 0));
-        Value loss = b.Neg(b.Div(sum, b.Op("Max", [count, b.Scalar(1f)])));
-        loss.Name = ArtifactNames.Loss;
-        return new LossAttachment(loss, labels, count);
+        return (b.Neg(b.Div(sum, b.Op("Max", [count, b.Scalar(1f)]))), count);
     }
 
     private Shape CheckLogits(Value output)

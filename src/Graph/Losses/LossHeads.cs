@@ -11,6 +11,7 @@ public static class LossHeads
         CrossEntropyLoss.Plain,
         MeanSquaredErrorLoss.Regression,
         MeanSquaredErrorLoss.Plain,
+        new ContrastiveLoss(),
     ];
 
     /// <summary>Every head.</summary>

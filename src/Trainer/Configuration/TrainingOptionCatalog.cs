@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Trainer.Schedules;
 
@@ -18,6 +19,8 @@ public static class TrainingOptionCatalog
         new("out", "FOLDER", "Run folder to write.", (o, t) => o.Out = t, o => o.Out),
         Choice<TrainingTask>("task", "What is learnt; causal-lm by default.", (o, v) => o.Task = v, o => o.Task),
         new("loss-output", "NAME", "Output the loss is taken of; 'logits' or the only floating-point one by default.", (o, t) => o.LossOutput = t, o => o.LossOutput),
+        Choice<Pooling>("pooling", "How token vectors become a text's vector (embedding task); mean by default.", (o, v) => o.Pooling = v, o => o.Pooling),
+        new("similarity-scale", "S", $"Factor on cosines in the contrastive loss (embedding task); {Defaults.SimilarityScale} by default.", (o, t) => o.SimilarityScale = OptionText.Double(t), o => o.SimilarityScale),
         Choice<TrainingMethod>("method", "What is trained; lora by default.", (o, v) => o.Method = v, o => o.Method),
         Choice<QuantizationKind>("quant", "How frozen weights are kept; none by default.", (o, v) => o.Quantization = v, o => o.Quantization),
         new("rank", "R", "LoRA rank; 8 by default.", (o, t) => o.Rank = OptionText.Int(t), o => o.Rank),

@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Trainer.Schedules;
@@ -28,6 +29,12 @@ public sealed class TrainingOptions
 
     /// <summary>The output that the loss is taken of; null for the one named <c>logits</c>, or the only floating-point one.</summary>
     public string? LossOutput { get; set; }
+
+    /// <summary>How token vectors become the vector of a text (embedding task).</summary>
+    public Pooling Pooling { get; set; }
+
+    /// <summary>Factor on cosines in the contrastive loss, 1/temperature (embedding task).</summary>
+    public double SimilarityScale { get; set; } = ContrastiveLoss.DefaultScale;
 
     /// <summary>What is trained; LoRA by default.</summary>
     public TrainingMethod? Method { get; set; }

@@ -50,6 +50,7 @@ internal static class TrainingOptionsValidator
             $"--method {o.Method?.ToString().ToLowerInvariant()} trains the model's own parameters, which --quant eetq would freeze; pass --quant none.");
 
         Require(o.Batch > 0, $"--batch is {o.Batch}; it must be at least 1.");
+        Require(IsPositive(o.SimilarityScale), $"--similarity-scale is {o.SimilarityScale}; it must be a number above 0.");
         Require(o.ChunkTokens > 0, $"--chunk-tokens is {o.ChunkTokens}; it must be at least 1.");
         Require(o.GradientAccumulation > 0, $"--grad-accum is {o.GradientAccumulation}; it must be at least 1.");
         Require(o.MaxSteps is null or > 0, $"--max-steps is {o.MaxSteps}; it must be at least 1.");

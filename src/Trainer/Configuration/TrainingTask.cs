@@ -14,4 +14,7 @@ public enum TrainingTask
 
     /// <summary>Reach given numbers (mean squared error).</summary>
     Regression,
+
+    /// <summary>Bring texts that belong together near each other, and away from the others of their batch.</summary>
+    Embedding,
 }

@@ -26,8 +26,11 @@ public sealed class DataCollator
         _padId = padId;
     }
 
-    /// <summary>Whether the model takes exactly one number of rows.</summary>
-    public bool HasFixedBatch => _inputs.Any(i => i.FixedSize(0) is not null);
+    /// <summary>
+    /// Whether a batch must pass the graph whole: the model takes exactly one number of rows, or the loss holds rows against
+    /// each other.
+    /// </summary>
+    public bool KeepsBatchWhole => _task == TrainingTask.Embedding || _inputs.Any(i => i.FixedSize(0) is not null);
 
     /// <summary>Makes one batch.</summary>
     /// <param name="examples">At least one example.</param>
@@ -35,14 +38,26 @@ public sealed class DataCollator
     public Batch Collate(IReadOnlyList<TrainingExample> examples)
     {
         ArgumentOutOfRangeException.ThrowIfZero(examples.Count);
-        int length = PaddedLength(examples);
+        IReadOnlyList<TrainingExample> rows = _task == TrainingTask.Embedding ? WithCandidates(examples) : examples;
+        int length = PaddedLength(rows);
         return new Batch
         {
-            Inputs = _inputs.ToDictionary(i => i.Name, i => Fill(i, examples, length)),
+            Inputs = _inputs.ToDictionary(i => i.Name, i => Fill(i, rows, length)),
             Examples = examples,
             CountedTargets = examples.Sum(CountTargets),
-            Tokens = examples.Sum(e => e.TokenCount),
+            Tokens = rows.Sum(e => e.TokenCount),
         };
+    }
+
+    /// <summary>Anchors, then their positives in the same order, then all negatives.</summary>
+    private static List<TrainingExample> WithCandidates(IReadOnlyList<TrainingExample> anchors) =>
+        [.. anchors, .. anchors.Select(a => a.Candidates[0]), .. anchors.SelectMany(a => a.Candidates.Skip(1))];
+
+    /// <summary>For anchors the row of their positive, for candidates -100.</summary>
+    private static long[] PositiveRows(IReadOnlyList<TrainingExample> rows)
+    {
+        int anchors = rows.Count(r => r.Candidates.Count > 0);
+        return [.. Enumerable.Range(0, rows.Count).Select(i => i < anchors ? anchors + i : TrainingExample.IgnoreIndex)];
     }
 
     /// <summary>How many terms an example adds to the mean of the loss.</summary>
@@ -50,7 +65,7 @@ public sealed class DataCollator
     {
         switch (_task)
         {
-            case TrainingTask.SequenceClassification:
+            case TrainingTask.SequenceClassification or TrainingTask.Embedding:
                 return 1;
             case TrainingTask.Regression:
                 return example.Target?.Values.Length ?? 0;
@@ -100,6 +115,7 @@ public sealed class DataCollator
             "position_ids" => Positions(input, examples, length),
             ArtifactNames.Labels when _task == TrainingTask.SequenceClassification =>
                 TensorPacking.Pack(input, [examples.Count], examples.Select(e => e.Label ?? 0).ToArray().AsSpan()),
+            ArtifactNames.Labels when _task == TrainingTask.Embedding => TensorPacking.Pack(input, [examples.Count], PositiveRows(examples).AsSpan()),
             ArtifactNames.Labels => Tokens(input, examples, length, TrainingExample.IgnoreIndex, LabelOf),
             "cache_position" => TensorPacking.Pack(input, [length], [.. Enumerable.Range(0, length).Select(i => (double)i)]),
             _ when ModelInput.IsCache(input.Name) => EmptyCache(input, examples.Count),

@@ -25,6 +25,9 @@ internal sealed class JsonLine
         }
     }
 
+    /// <summary>The value of a key, or null if it is absent or null.</summary>
+    internal JsonElement? Element(string key) => TryGet(key, out JsonElement value) ? value : null;
+
     internal TrainingDataException Error(string message) => new(Source, message);
 
     internal string? Text(string key) => !TryGet(key, out JsonElement value) ? null
@@ -44,6 +47,14 @@ internal sealed class JsonLine
             return null;
         }
 
+        return Integers(key, value);
+    }
+
+    /// <summary>A list of integers.</summary>
+    /// <param name="key">Its name for messages.</param>
+    /// <param name="value">The list.</param>
+    internal long[] Integers(string key, JsonElement value)
+    {
         if (value.ValueKind != JsonValueKind.Array)
         {
             throw Error($"\"{key}\" is a JSON {Kind(value)}; it must be a list of whole numbers.");

@@ -73,6 +73,11 @@ internal sealed class JsonLineReader
 
     private TrainingExample Parse(JsonLine line)
     {
+        if (_requirements.Task == TrainingTask.Embedding)
+        {
+            return new PairReader((value, name) => ReadText(line, value, name)).Read(line);
+        }
+
         long[] ids = ReadIds(line);
         long[]? mask = line.Integers("attention_mask");
         line.RequireRange("attention_mask", mask, 0, 1);
@@ -117,6 +122,20 @@ internal sealed class JsonLineReader
             ids = TextEncoding.Encode(text, _requirements, line.Source);
         }
 
+        return Checked(line, "input_ids", ids);
+    }
+
+    /// <summary>One side of a pair: a text or token ids.</summary>
+    private TrainingExample ReadText(JsonLine line, JsonElement value, string name)
+    {
+        long[] ids = value.ValueKind == JsonValueKind.String
+            ? TextEncoding.Encode(value.GetString()!, _requirements, line.Source)
+            : line.Integers(name, value);
+        return new TrainingExample { Source = line.Source, InputIds = Cut(Checked(line, name, ids))! };
+    }
+
+    private long[] Checked(JsonLine line, string key, long[] ids)
+    {
         if (ids.Length == 0)
         {
             throw line.Error("the line holds no token; remove it or give it at least one.");
@@ -124,7 +143,7 @@ internal sealed class JsonLineReader
 
         if (_requirements.VocabularySize is long size)
         {
-            line.RequireRange("input_ids", ids, 0, size - 1, $"the model's vocabulary of {size} tokens");
+            line.RequireRange(key, ids, 0, size - 1, $"the model's vocabulary of {size} tokens");
         }
 
         return ids;

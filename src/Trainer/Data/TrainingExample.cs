@@ -33,6 +33,9 @@ public sealed class TrainingExample
     /// <summary>Values to reach in regression.</summary>
     public ExampleTensor? Target { get; init; }
 
+    /// <summary>What the example belongs to (embedding task): its positive, then negatives of its own.</summary>
+    public IReadOnlyList<TrainingExample> Candidates { get; init; } = [];
+
     /// <summary>Values for other graph inputs, by input name.</summary>
     public IReadOnlyDictionary<string, ExampleTensor> OtherInputs { get; init; } = new Dictionary<string, ExampleTensor>();
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Training;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
@@ -12,14 +13,14 @@ internal static class Evaluator
 {
     /// <summary>Evaluates.</summary>
     /// <param name="examples">The data, taken in order.</param>
-    /// <param name="batchSize">Examples of a batch.</param>
+    /// <param name="options">Batch size, and how embeddings are held against each other.</param>
     /// <param name="collator">Makes the batches.</param>
     /// <param name="task">Decides loss and accuracy.</param>
     /// <param name="run">Runs a batch and returns the logits (or predictions).</param>
     /// <param name="progress">Called after each batch with the share done; null for none.</param>
     internal static EvaluationResult Run(
         IReadOnlyList<TrainingExample> examples,
-        int batchSize,
+        TrainingOptions options,
         DataCollator collator,
         TrainingTask task,
         Func<Batch, DenseTensor> run,
@@ -28,14 +29,17 @@ internal static class Evaluator
         long started = Stopwatch.GetTimestamp();
         LogitsScore total = default;
         int done = 0;
-        foreach (TrainingExample[] chunk in examples.Chunk(batchSize))
+        foreach (TrainingExample[] chunk in examples.Chunk(options.Batch))
         {
             Batch batch = collator.Collate(chunk);
             done += chunk.Length;
             if (batch.CountedTargets > 0)
             {
                 DenseTensor labels = batch.Inputs[task == TrainingTask.Regression ? ArtifactNames.Target : ArtifactNames.Labels];
-                LogitsScore score = LogitsScore.Of(task, run(batch), labels);
+                DenseTensor output = run(batch);
+                LogitsScore score = task == TrainingTask.Embedding
+                    ? ContrastiveScore.Of(output, batch.Inputs.GetValueOrDefault(ContrastiveLoss.MaskInput), labels, options)
+                    : LogitsScore.Of(task, output, labels);
                 total = new LogitsScore(total.LossSum + score.LossSum, total.Counted + score.Counted, total.Correct + score.Correct);
             }
 

@@ -62,7 +62,8 @@ internal readonly record struct LogitsScore(double LossSum, long Counted, long C
         return score;
     }
 
-    private LogitsScore Add(float[] row, long target)
+    /// <summary>The sums with one more target.</summary>
+    internal LogitsScore Add(float[] row, long target)
     {
         double largest = double.NegativeInfinity;
         int best = 0;

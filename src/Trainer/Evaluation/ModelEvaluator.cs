@@ -28,7 +28,7 @@ public static class ModelEvaluator
         DataCollator collator = new([.. facts.Inputs, LabelInput(task, model, facts)], task, data.PadId);
         return Evaluator.Run(
             examples,
-            options.Batch,
+            options,
             collator,
             task,
             batch => runner.Run(batch.Inputs, [facts.LossOutput])[facts.LossOutput],

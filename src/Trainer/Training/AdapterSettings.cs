@@ -19,6 +19,7 @@ internal sealed class AdapterSettings : IDisposable
         [TrainingTask.CausalLm] = "CAUSAL_LM",
         [TrainingTask.SequenceClassification] = "SEQ_CLS",
         [TrainingTask.TokenClassification] = "TOKEN_CLS",
+        [TrainingTask.Embedding] = "FEATURE_EXTRACTION",
     };
 
     private AdapterSettings(IAdapterMethod method, AdapterConfig config, AdapterWeights? initial, TrainingTask task)

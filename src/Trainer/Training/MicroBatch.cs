@@ -17,7 +17,7 @@ internal sealed class MicroBatch
         Tokens = parts.Sum(p => p.Tokens);
     }
 
-    /// <summary>The parts; several only if the model's batch axis is dynamic.</summary>
+    /// <summary>The parts; several only if neither model nor loss needs the batch whole.</summary>
     internal IReadOnlyList<Batch> Parts { get; }
 
     /// <summary>Over how many terms the loss is a mean.</summary>
@@ -30,7 +30,7 @@ internal sealed class MicroBatch
     internal static MicroBatch Create(DataCollator collator, IReadOnlyList<TrainingExample> examples, int maxTokens)
     {
         int longest = examples.Max(e => e.InputIds.Length);
-        int rows = longest == 0 || collator.HasFixedBatch ? examples.Count : Math.Max(1, maxTokens / longest);
+        int rows = longest == 0 || collator.KeepsBatchWhole ? examples.Count : Math.Max(1, maxTokens / longest);
         return new MicroBatch([.. examples.Chunk(rows).Select(collator.Collate)]);
     }
 

@@ -61,7 +61,7 @@ internal sealed class TrainingSetup : IDisposable
             Method = settings.Method,
             Adapter = settings.Config,
             InitialWeights = settings.Initial,
-            Loss = LossHeads.Get(OptionText.Name(settings.Task)),
+            Loss = settings.Task == TrainingTask.Embedding ? new ContrastiveLoss(options.Pooling, options.SimilarityScale) : LossHeads.Get(OptionText.Name(settings.Task)),
             LossOutput = facts.LossOutput,
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
             QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),

@@ -167,6 +167,44 @@ public sealed class LossHeadTests
     }
 
     [TestMethod]
+    [DataRow(Pooling.Mean)]
+    [DataRow(Pooling.Cls)]
+    [DataRow(Pooling.Last)]
+    public void Contrastive_PooledPairs_IsTheCrossEntropyOfCosines(Pooling pooling)
+    {
+        // Rows 0 and 1 are anchors, rows 2 and 3 their positives, row 4 a negative of its own.
+        double[] states = Logits(5 * 3 * 4);
+        long[] mask = [1, 1, 1, 1, 1, 0, 1, 0, 0, 1, 1, 0, 1, 1, 1];
+        double[][] vectors = [.. Enumerable.Range(0, 5).Select(row => Pooled(states, mask, row, pooling))];
+        double expected = Enumerable.Range(0, 2).Average(a =>
+            CrossEntropy(Array.ConvertAll([2, 3, 4], c => 20 * vectors[a].Zip(vectors[c], (x, y) => x * y).Sum()), a));
+
+        Assert.AreEqual(expected, ContrastiveLossOf(pooling, states, mask).Loss, 1e-5);
+    }
+
+    [TestMethod]
+    [DataRow(Pooling.Mean)]
+    [DataRow(Pooling.Last)]
+    public void Contrastive_Gradient_IsTheDifferenceQuotientAndZeroOnPadding(Pooling pooling)
+    {
+        double[] states = Logits(5 * 3 * 4);
+        long[] mask = [1, 1, 1, 1, 1, 0, 1, 0, 0, 1, 1, 0, 1, 1, 1];
+        double[] gradient = ContrastiveLossOf(pooling, states, mask).Gradient;
+        const double Step = 1e-2;
+        foreach (int i in new[] { 8, 12, 17, 24, 50 })
+        {
+            double[] above = [.. states];
+            double[] below = [.. states];
+            above[i] += Step;
+            below[i] -= Step;
+            double quotient = (ContrastiveLossOf(pooling, above, mask).Loss - ContrastiveLossOf(pooling, below, mask).Loss) / (2 * Step);
+            Assert.AreEqual(quotient, gradient[i], 2e-3, $"element {i}");
+        }
+
+        Assert.IsTrue(gradient.AsSpan(20, 4).IndexOfAnyExcept(0.0) < 0, "gradient of a padded token");
+    }
+
+    [TestMethod]
     public void Get_UnknownName_ListsTheLosses() => StringAssert.Contains(
         Assert.ThrowsExactly<ConfigurationException>(() => LossHeads.Get("hinge")).Message, "choose one of causal-lm, sequence-classification");
 
@@ -174,6 +212,33 @@ public sealed class LossHeadTests
     {
         OnnxModel model = new(new OnnxGraph("logits")) { Opset = 21 };
         return (model, model.Graph.AddInput("logits", DataType.Float, Shape.Of(dims)));
+    }
+
+    private static double[] Pooled(double[] states, long[] mask, int row, Pooling pooling)
+    {
+        int[] tokens = [.. Enumerable.Range(0, 3).Where(t => mask[(row * 3) + t] != 0)];
+        int[] taken = pooling == Pooling.Mean ? tokens : pooling == Pooling.Cls ? [0] : [tokens[^1]];
+        double[] sum = [.. Enumerable.Range(0, 4).Select(h => taken.Sum(t => states[(((row * 3) + t) * 4) + h]))];
+        double norm = Math.Sqrt(sum.Sum(v => v * v));
+        return [.. sum.Select(v => v / norm)];
+    }
+
+    private static (double Loss, double[] Gradient) ContrastiveLossOf(Pooling pooling, double[] states, long[] mask)
+    {
+        OnnxModel model = new(new OnnxGraph("states")) { Opset = 21 };
+        Value value = model.Graph.AddInput("states", DataType.Float, Shape.Of(5, 3, 4));
+        model.Graph.AddInput("attention_mask", DataType.Int64, Shape.Of(5, 3));
+        LossAttachment attached = new ContrastiveLoss(pooling).Attach(model, value);
+        Value gradient = GradientBuilder.Build(model, attached.Loss, null, [value])[value];
+        model.Graph.AddOutput(attached.Loss);
+        model.Graph.AddOutput(gradient);
+        IReadOnlyDictionary<string, ITensor> results = OrtRunner.Run(model, new Dictionary<string, ITensor>
+        {
+            ["states"] = DenseTensor.Of([5, 3, 4], Array.ConvertAll(states, s => (float)s)),
+            ["attention_mask"] = DenseTensor.Of([5, 3], mask),
+            ["labels"] = DenseTensor.Of([5], new long[] { 2, 3, -100, -100, -100 }),
+        });
+        return (results["loss"].ToFloats()[0], Array.ConvertAll(results[gradient.Name].ToFloats(), g => (double)g));
     }
 
     private static double Loss(string name, double[] logits, long[] dims, long[] labels) => LossAndGradient(name, logits, dims, labels).Loss;
