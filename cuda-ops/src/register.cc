@@ -3,8 +3,12 @@
 #include "common/ort_op.h"
 #include "cuda_library.h"
 #include "ops/dequantize_int8/dequantize_int8.h"
+#include "ops/gelu/gelu.h"
 #include "ops/lora_linear/lora_linear.h"
 #include "ops/matmul_int8/matmul_int8.h"
+#include "ops/normalization/normalization.h"
+#include "ops/rotary/rotary.h"
+#include "ops/swiglu/swiglu.h"
 #include "ortqlora.h"
 
 namespace ortqlora {
@@ -20,6 +24,16 @@ const std::vector<OpEntry*>& Ops() {
       Op<DequantizeInt8<Element::kHalf>>::Entry(),
       Op<LoraLinear>::Entry(),
       Op<LoraLinearGrad>::Entry(),
+      Op<RmsNorm>::Entry(),
+      Op<RmsNormGrad>::Entry(),
+      Op<LayerNorm>::Entry(),
+      Op<LayerNormGrad>::Entry(),
+      Op<SwiGlu>::Entry(),
+      Op<SwiGluGrad>::Entry(),
+      Op<Gelu>::Entry(),
+      Op<GeluGrad>::Entry(),
+      Op<Rotary>::Entry(),
+      Op<RotaryGrad>::Entry(),
   };
   return ops;
 }

@@ -1,39 +1,12 @@
 #include "common/error.h"
 #include "ops/lora_linear/lora_linear_cpu.h"
+#include "test/float64.h"
 #include "test/matmul_int8_reference.h"
 #include "test/test.h"
 #include "test/thread_pool.h"
 
 namespace ortqlora::test {
 namespace {
-
-using Doubles = std::vector<double>;
-
-// out[i, j] = sum over s of a(i, s) * b(s, j)
-template <typename A, typename B>
-Doubles Product(int64_t rows, int64_t reduction, int64_t columns, const A& a, const B& b) {
-  Doubles out(static_cast<size_t>(rows * columns), 0.0);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t s = 0; s < reduction; ++s) {
-      for (int64_t j = 0; j < columns; ++j) out[static_cast<size_t>(i * columns + j)] += a(i, s) * b(s, j);
-    }
-  }
-  return out;
-}
-
-template <typename T>
-auto At(const std::vector<T>& values, int64_t columns) {
-  return [&values, columns](int64_t i, int64_t j) {
-    return double{values[static_cast<size_t>(i * columns + j)]};
-  };
-}
-
-template <typename T>
-auto Swapped(const std::vector<T>& values, int64_t columns) {
-  return [&values, columns](int64_t i, int64_t j) {
-    return double{values[static_cast<size_t>(j * columns + i)]};
-  };
-}
 
 double Tolerance(Compute compute) {
   switch (compute) {
@@ -93,14 +66,11 @@ struct Results {
   std::vector<float> y, h, da, db, dx;
 
   explicit Results(const Layer& layer) {
-    const auto nan = [](int64_t size) {
-      return std::vector<float>(static_cast<size_t>(size), std::nanf(""));
-    };
-    y = nan(layer.rows * layer.w.n);
-    h = nan(layer.rows * layer.rank);
-    da = nan(layer.rank * layer.w.k);
-    db = nan(layer.w.n * layer.rank);
-    dx = nan(layer.rows * layer.w.k);
+    y = NaNs(layer.rows * layer.w.n);
+    h = NaNs(layer.rows * layer.rank);
+    da = NaNs(layer.rank * layer.w.k);
+    db = NaNs(layer.w.n * layer.rank);
+    dx = NaNs(layer.rows * layer.w.k);
   }
 };
 

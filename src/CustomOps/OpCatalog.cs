@@ -27,6 +27,36 @@ public static class OpCatalog
     /// <summary>Gradients of <see cref="LoraLinear"/>.</summary>
     public const string LoraLinearGrad = "LoraLinearGrad";
 
+    /// <summary>RMS normalization over the last axis.</summary>
+    public const string RmsNorm = "RmsNorm";
+
+    /// <summary>Gradients of <see cref="RmsNorm"/>.</summary>
+    public const string RmsNormGrad = "RmsNormGrad";
+
+    /// <summary>Layer normalization over the last axis.</summary>
+    public const string LayerNorm = "LayerNorm";
+
+    /// <summary>Gradients of <see cref="LayerNorm"/>.</summary>
+    public const string LayerNormGrad = "LayerNormGrad";
+
+    /// <summary><c>gate * sigmoid(gate) * up</c>.</summary>
+    public const string SwiGlu = "SwiGlu";
+
+    /// <summary>Gradients of <see cref="SwiGlu"/>.</summary>
+    public const string SwiGluGrad = "SwiGluGrad";
+
+    /// <summary>GELU, exact or approximated by tanh.</summary>
+    public const string Gelu = "Gelu";
+
+    /// <summary>Gradient of <see cref="Gelu"/>.</summary>
+    public const string GeluGrad = "GeluGrad";
+
+    /// <summary>Rotary position embedding in the half-split form.</summary>
+    public const string Rotary = "Rotary";
+
+    /// <summary>Gradient of <see cref="Rotary"/>.</summary>
+    public const string RotaryGrad = "RotaryGrad";
+
     /// <summary>All operators.</summary>
     public static IReadOnlyList<OpDescription> All { get; } =
     [
@@ -35,5 +65,15 @@ public static class OpCatalog
         new(DequantizeInt8, ["q", "scale"], ["What"], "the dequantized int8 weight [K, N]"),
         new(LoraLinear, ["x", "q", "scale", "A", "B", "bias?"], ["y", "h"], "x [..., K] times the dequantized int8 weight plus the low-rank branch h * B^T, h = scaling * x * A^T"),
         new(LoraLinearGrad, ["dy", "x", "h", "q", "scale", "A", "B"], ["dA", "dB", "dx?"], "gradients of LoraLinear by A, B and x"),
+        new(RmsNorm, ["x", "weight"], ["y", "inv"], "x / sqrt(mean(x^2) + epsilon) * weight over the last axis"),
+        new(RmsNormGrad, ["dy", "x", "weight", "inv"], ["dx", "dweight?"], "gradients of RmsNorm"),
+        new(LayerNorm, ["x", "weight", "bias?"], ["y", "mean", "inv"], "(x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis"),
+        new(LayerNormGrad, ["dy", "x", "weight", "mean", "inv"], ["dx", "dweight?", "dbias?"], "gradients of LayerNorm"),
+        new(SwiGlu, ["gate", "up"], ["y"], "gate * sigmoid(gate) * up"),
+        new(SwiGluGrad, ["dy", "gate", "up"], ["dgate", "dup"], "gradients of SwiGlu"),
+        new(Gelu, ["x"], ["y"], "x times the normal distribution of x, or its approximation by tanh"),
+        new(GeluGrad, ["dy", "x"], ["dx"], "gradient of Gelu"),
+        new(Rotary, ["x", "cos", "sin"], ["y"], "rotary position embedding of heads [B, H, S, D] or [B, S, H, D]"),
+        new(RotaryGrad, ["dy", "cos", "sin"], ["dx"], "gradient of Rotary"),
     ];
 }

@@ -202,6 +202,11 @@ int64_t ShapeInference::Integer(const char* name) const {
 }
 
 void ShapeInference::SetOutput(size_t index, ElementType type, const Shape& shape) {
+  // ONNX Runtime takes a size it does not know and that has no name for the number -1. Without a shape the
+  // output still has its type, from the op's port.
+  for (const Dimension& dimension : shape) {
+    if (dimension.size < 0 && dimension.name.empty()) return;
+  }
   std::vector<int64_t> sizes;
   std::vector<const char*> names;
   for (const Dimension& dimension : shape) {

@@ -16,6 +16,11 @@ struct Port {
   bool optional = false;
 };
 
+constexpr Port kFloatPort{ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT};
+constexpr Port kOptionalFloatPort{ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, true};
+constexpr Port kAnyPort{ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED};
+constexpr Port kOptionalAnyPort{ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, true};
+
 // An op as ONNX Runtime registers it. Ops of equal name and different port types are variants of one schema.
 struct OpEntry : OrtCustomOp {
   const OrtApi* ort = nullptr;

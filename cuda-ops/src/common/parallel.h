@@ -49,6 +49,18 @@ class Parallel {
   };
 };
 
+// Calls body(first, count) for parts of [0, rows), each of about 16,000 elements: less does not pay for
+// waking a thread. The parts depend on the sizes alone.
+template <typename Body>
+void ForRows(Parallel& parallel, int64_t rows, int64_t width, const Body& body) {
+  constexpr int64_t kElements = int64_t{1} << 14;
+  const int64_t part = width >= kElements ? 1 : kElements / (width > 0 ? width : 1);
+  parallel.For((rows + part - 1) / part, [&](int64_t task) {
+    const int64_t first = task * part, left = rows - first;
+    body(first, left < part ? left : part);
+  });
+}
+
 // Everything on the calling thread.
 class Serial final : public Parallel {
  protected:

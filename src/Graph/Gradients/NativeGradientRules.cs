@@ -13,6 +13,7 @@ public static class NativeGradientRules
     {
         GradientRuleRegistry rules = GradientRuleRegistry.CreateDefault();
         LinearGradients.Register(rules);
+        ActivationGradients.Register(rules);
         return rules;
     }
 }

@@ -68,6 +68,7 @@ internal sealed class OperatorRegistry
         AttentionRules.Register(registry);
         ContribRules.Register(registry);
         Int8MatrixRules.Register(registry);
+        NativeOperatorRules.Register(registry);
         ControlFlowRules.Register(registry);
         ContentRules.Register(registry);
         return registry;

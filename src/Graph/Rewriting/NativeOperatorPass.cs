@@ -22,7 +22,7 @@ public sealed class NativeOperatorPass : GraphPass
         _stages =
         [
             [new Int8ProductFusion(compute)],
-            [new LoraLinearFusion()],
+            [new LoraLinearFusion(), new RmsNormFusion(), new LayerNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion()],
         ];
     }
 

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "common/parallel.h"
+#include "ops/simd/simd_kernels.h"
+
+namespace ortqlora {
+
+// Rows of `width` elements, each normalised by itself. Formulas: normalization_simd.h.
+struct NormRows {
+  int64_t rows;
+  int64_t width;
+};
+
+void RmsNormForward(const SimdKernels& kernels, const NormRows& size, const float* x, const float* weight,
+                    float epsilon, float* y, float* inv, Parallel& parallel);
+// dweight may be null.
+void RmsNormBackward(const SimdKernels& kernels, const NormRows& size, const float* dy, const float* x,
+                     const float* weight, const float* inv, float* dx, float* dweight, Parallel& parallel);
+
+// bias may be null.
+void LayerNormForward(const SimdKernels& kernels, const NormRows& size, const float* x, const float* weight,
+                      const float* bias, float epsilon, float* y, float* mean, float* inv,
+                      Parallel& parallel);
+// dweight and dbias may be null.
+void LayerNormBackward(const SimdKernels& kernels, const NormRows& size, const float* dy, const float* x,
+                       const float* weight, const float* mean, const float* inv, float* dx, float* dweight,
+                       float* dbias, Parallel& parallel);
+
+}  // namespace ortqlora

@@ -1,0 +1,12 @@
+#include "common/simd/vec_avx512.h"
+// The kernels below are compiled for the Vec above.
+#include "ops/simd/make_simd_kernels.h"
+
+namespace ortqlora {
+
+const SimdKernels& Avx512SimdKernels() {
+  static constexpr SimdKernels kKernels = MakeSimdKernels();
+  return kKernels;
+}
+
+}  // namespace ortqlora
