@@ -5,6 +5,7 @@ using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Passes;
+using OrtQLoRA.Graph.Passes.MixedPrecision;
 using OrtQLoRA.Graph.Quantization;
 using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Graph.Rewriting.Rules;
@@ -53,8 +54,10 @@ public static class TrainingGraphBuilder
             gradients = new GradientOptions { Rules = NativeGradientRules.CreateRegistry() };
         }
 
+        UseHalfPrecision([training, eval], options.HalfPrecision);
         (IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups) = Group(adapter.Parameters, options);
         Differentiate(training, loss, parameters, gradients);
+        FinishHalfPrecision([training, eval], options.HalfPrecision);
         Finish(training);
         Finish(eval);
         return new TrainingGraph
@@ -149,6 +152,34 @@ public static class TrainingGraphBuilder
             sum.Name = ArtifactNames.AccumulationOutput(input.Name);
             sum.Type = input.Type;
             graph.AddOutput(sum);
+        }
+    }
+
+    private static void UseHalfPrecision(IEnumerable<OnnxModel> models, DataType? half)
+    {
+        if (half is not { } type)
+        {
+            return;
+        }
+
+        foreach (OnnxModel model in models)
+        {
+            new MixedPrecisionPass(type).Run(model);
+        }
+    }
+
+    private static void FinishHalfPrecision(IEnumerable<OnnxModel> models, DataType? half)
+    {
+        if (half is null)
+        {
+            return;
+        }
+
+        ConvertedWeightsPass weights = new();
+        foreach (OnnxModel model in models)
+        {
+            new MissingHalfKernelsPass().Run(model);
+            weights.Run(model);
         }
     }
 

@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
@@ -36,6 +37,12 @@ public sealed class TrainingGraphOptions
     /// library.
     /// </summary>
     public Int8Compute? NativeOperators { get; init; }
+
+    /// <summary>
+    /// Type in which matrix products, and what lies between them, compute: <see cref="DataType.Float16"/> or
+    /// <see cref="DataType.BFloat16"/>, for devices that have kernels for it; null leaves every operator the model's own type.
+    /// </summary>
+    public DataType? HalfPrecision { get; init; }
 
     /// <summary>The optimizer.</summary>
     public required IOptimizerDefinition Optimizer { get; init; }

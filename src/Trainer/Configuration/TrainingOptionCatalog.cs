@@ -1,6 +1,7 @@
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Rewriting;
+using OrtQLoRA.Trainer.Engines;
 using OrtQLoRA.Trainer.Schedules;
 
 namespace OrtQLoRA.Trainer.Configuration;
@@ -78,6 +79,10 @@ public static class TrainingOptionCatalog
         new("seed", "N", "Seed of initial weights, order and dropout; 42 by default.", (o, t) => o.Seed = OptionText.Long(t), o => o.Seed),
         Choice<OpsMode>("ops", "Operators of the training graph; auto by default.", (o, v) => o.Ops = v, o => o.Ops),
         Choice<Int8Compute>("compute", "Arithmetic of native int8 products; fp32 by default, auto is the fastest whose error stays below bf16's.", (o, v) => o.Compute = v, o => o.Compute),
+        new("device", "cpu|cuda|cuda:N", "Where the graph runs; cpu by default.", (o, t) => o.Device = ExecutionDevice.Parse(t), o => o.Device.ToString()),
+        Choice<ComputePrecision>("precision", "Precision of matrix products and activations; fp32 by default, fp16 and bf16 need a GPU.", (o, v) => o.Precision = v, o => o.Precision),
+        Switch("tf32", "Let fp32 products on a GPU round their operands to TF32.", (o, v) => o.UseTf32 = v, o => o.UseTf32),
+        new("device-memory", "MB", "Memory that each session may take on a GPU; no limit by default.", (o, t) => o.DeviceMemory = OptionText.Long(t), o => o.DeviceMemory),
         new("tokenizer", "PATH", "Tokenizer for lines that hold text.", (o, t) => o.Tokenizer = t, o => o.Tokenizer),
         new("max-length", "TOKENS", "Cut lines after so many tokens; block length of plain text (256 by default).", (o, t) => o.MaxLength = OptionText.Int(t), o => o.MaxLength),
         Switch("append-eos", "End each text with the end-of-sequence token.", (o, v) => o.AppendEos = v, o => o.AppendEos),

@@ -2,6 +2,7 @@ using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Rewriting;
+using OrtQLoRA.Trainer.Engines;
 using OrtQLoRA.Trainer.Schedules;
 
 namespace OrtQLoRA.Trainer.Configuration;
@@ -200,6 +201,21 @@ public sealed class TrainingOptions
     /// so that a run no longer follows another framework's step by step.
     /// </summary>
     public Int8Compute Compute { get; set; } = Int8Compute.Fp32;
+
+    /// <summary>Where the graph runs: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    public ExecutionDevice Device { get; set; }
+
+    /// <summary>
+    /// Precision in which matrix products, and what lies between them, compute; trained parameters, sums, norms and the loss
+    /// stay fp32. Half precision needs a GPU.
+    /// </summary>
+    public ComputePrecision Precision { get; set; }
+
+    /// <summary>Whether fp32 products on a GPU may round their operands to TF32.</summary>
+    public bool UseTf32 { get; set; }
+
+    /// <summary>Megabytes that each session's arena may take on a GPU; 0 for no limit.</summary>
+    public long DeviceMemory { get; set; }
 
     /// <summary>Tokenizer for data lines that hold text: a tokenizer file, or a folder that holds one.</summary>
     public string? Tokenizer { get; set; }

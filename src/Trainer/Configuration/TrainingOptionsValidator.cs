@@ -49,6 +49,10 @@ internal static class TrainingOptionsValidator
             o.Method is null or TrainingMethod.Lora || o.Quantization == QuantizationKind.None,
             $"--method {o.Method?.ToString().ToLowerInvariant()} trains the model's own parameters, which --quant eetq would freeze; pass --quant none.");
 
+        Require(
+            o.Precision == ComputePrecision.Fp32 || o.Device.IsCuda,
+            $"--precision {OptionText.Name(o.Precision)} needs a GPU (--device cuda): ONNX Runtime has no such products on the processor. Native int8 products compute in bf16 there with --quant eetq --compute bf16.");
+        Require(o.DeviceMemory >= 0, $"--device-memory is {o.DeviceMemory}; it must be 0 (no limit) or a number of megabytes.");
         Require(o.Batch > 0, $"--batch is {o.Batch}; it must be at least 1.");
         Require(IsPositive(o.SimilarityScale), $"--similarity-scale is {o.SimilarityScale}; it must be a number above 0.");
         Require(o.ChunkTokens > 0, $"--chunk-tokens is {o.ChunkTokens}; it must be at least 1.");

@@ -5,6 +5,15 @@ namespace OrtQLoRA.Trainer.Engines;
 /// <summary>How sessions run; the defaults are for training on the CPU.</summary>
 public sealed record EngineOptions
 {
+    /// <summary>Where sessions run.</summary>
+    public ExecutionDevice Device { get; init; }
+
+    /// <summary>Whether fp32 products on a GPU may round their operands to TF32, 10 bits of mantissa, for speed.</summary>
+    public bool UseTf32 { get; init; }
+
+    /// <summary>Bytes that each session's arena may take on a GPU; 0 for no limit.</summary>
+    public long DeviceMemoryLimit { get; init; }
+
     /// <summary>Threads within an operator; 0 takes one for each physical core.</summary>
     public int IntraOpThreads { get; init; }
 

@@ -9,9 +9,9 @@ using OrtQLoRA.Trainer.Engines.Session;
 namespace OrtQLoRA.Trainer.Engines;
 
 /// <summary>
-/// Trains on plain inference sessions. Parameters, accumulated gradients and optimizer states lie in memory of the engine;
-/// sessions read and write them in place through IoBinding, so that a step copies none of them. Training and eval session
-/// share the frozen weights.
+/// Trains on plain inference sessions. Parameters, accumulated gradients and optimizer states lie in memory of the engine,
+/// on the device that it runs on; sessions read and write them in place through IoBinding, so that a step copies none of
+/// them. On the processor training and eval session share the frozen weights.
 /// </summary>
 public sealed class SessionTrainingEngine : ITrainingEngine
 {
@@ -19,13 +19,16 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     private readonly ArenaLayout _layout;
     private readonly FrozenWeights _weights = new();
     private readonly SessionFactory _factory;
+    private readonly IArenaAllocator _allocator;
     private readonly Dictionary<string, GroupArenas> _groups = new(StringComparer.Ordinal);
     private readonly Dictionary<string, GroupArenas> _groupOfParameter = new(StringComparer.Ordinal);
     private readonly List<IDisposable> _owned = [];
     private readonly RunOptions _runOptions = new();
     private readonly float[] _lossWeight = [1];
+    private readonly OrtValue _lossWeightTensor;
     private readonly float[] _loss = new float[1];
     private readonly long[] _pass = new long[1];
+    private OrtValue? _passTensor;
     private readonly InferenceSession _trainingSession;
     private readonly OrtIoBinding _trainingBinding;
     private readonly OptimizerSession _optimizer;
@@ -40,12 +43,14 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     {
         _artifacts = artifacts;
         _layout = ArenaLayout.Create(artifacts.Parameters, artifacts.Groups);
-        _factory = new SessionFactory(options ?? new EngineOptions(), _weights);
+        EngineOptions settings = options ?? new EngineOptions();
+        _factory = new SessionFactory(settings, _weights);
         try
         {
+            _allocator = Own(settings.Device.IsCuda ? new CudaAllocator(_factory, settings.Device) : (IArenaAllocator)new HostAllocator());
             foreach (ArenaGroup group in _layout.Groups)
             {
-                GroupArenas arenas = Own(new GroupArenas(group, artifacts.OptimizerStates));
+                GroupArenas arenas = Own(new GroupArenas(group, artifacts.OptimizerStates, _allocator));
                 _groups[group.Group.Name] = arenas;
                 foreach (ArenaSlot slot in group.Slots)
                 {
@@ -54,6 +59,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
                 }
             }
 
+            _lossWeightTensor = Scalar(_lossWeight);
             _trainingSession = Own(_factory.Create(artifacts.TrainingModel, "training", profile: true));
             _trainingBinding = Own(_trainingSession.CreateIoBinding());
             BindTraining();
@@ -88,7 +94,14 @@ public sealed class SessionTrainingEngine : ITrainingEngine
             _gradientsStale = false;
         }
 
+        // Binding copies to a GPU, so each step binds anew.
         _lossWeight[0] = (float)lossWeight;
+        _trainingBinding.BindInput(ArtifactNames.LossWeight, _lossWeightTensor);
+        if (_passTensor is not null)
+        {
+            _trainingBinding.BindInput(ArtifactNames.Pass, _passTensor);
+        }
+
         using BoundInputs bound = new(_trainingBinding, _artifacts.UserInputs, inputs);
         SessionRun.Run(_trainingSession, _runOptions, _trainingBinding, "training step");
         _pass[0]++;
@@ -217,11 +230,10 @@ public sealed class SessionTrainingEngine : ITrainingEngine
 
     private void BindTraining()
     {
-        Bind(_trainingBinding.BindInput, ArtifactNames.LossWeight, _lossWeight);
-        Bind(_trainingBinding.BindOutput, ArtifactNames.Loss, _loss);
+        _trainingBinding.BindOutput(ArtifactNames.Loss, Scalar(_loss));
         if (_trainingSession.InputNames.Contains(ArtifactNames.Pass))
         {
-            Bind(_trainingBinding.BindInput, ArtifactNames.Pass, _pass);
+            _passTensor = Scalar(_pass);
         }
 
         foreach (TrainableParameter parameter in Parameters)
@@ -234,7 +246,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         }
     }
 
-    private void Bind<T>(Action<string, OrtValue> bind, string name, T[] scalar)
+    private OrtValue Scalar<T>(T[] memory)
         where T : unmanaged =>
-        bind(name, Own(OrtValue.CreateTensorValueFromMemory(OrtMemoryInfo.DefaultInstance, scalar.AsMemory(), [])));
+        Own(OrtValue.CreateTensorValueFromMemory(OrtMemoryInfo.DefaultInstance, memory.AsMemory(), []));
 }

@@ -3,6 +3,7 @@ using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Engines;
 
 namespace OrtQLoRA.Trainer.Training;
 
@@ -18,6 +19,7 @@ public static class StepBenchmark
     /// <param name="callback">Is told the stages; null for nobody.</param>
     public static StepBenchmarkResult Run(OnnxModel model, TrainingOptions options, int length, int warmup, int steps, ITrainingCallback? callback = null)
     {
+        long? usedBefore = options.Device.IsCuda ? NvidiaDevice.Find(options.Device.Index)?.UsedBytes : null;
         ModelFacts facts = ModelFacts.Read(model);
         using TrainingSetup setup = TrainingSetup.Create(model, facts, AdapterSettings.Create(options), options, callback ?? NullCallback.Instance);
         DataCollator collator = new(setup.BatchInputs, setup.Task);
@@ -39,8 +41,12 @@ public static class StepBenchmark
             }
         }
 
+        long? deviceBytes = options.Device.IsCuda ? NvidiaDevice.Find(options.Device.Index)?.UsedBytes - usedBefore : null;
         using Process process = Process.GetCurrentProcess();
-        return new StepBenchmarkResult(seconds, (long)options.Batch * length, process.PeakWorkingSet64, setup.Engine.Parameters.Sum(p => p.ElementCount), loss);
+        return new StepBenchmarkResult(seconds, (long)options.Batch * length, process.PeakWorkingSet64, setup.Engine.Parameters.Sum(p => p.ElementCount), loss)
+        {
+            DeviceBytes = deviceBytes,
+        };
     }
 
     private static TrainingExample Row(SplitMix64 random, long vocabulary, int length, int row) => new()

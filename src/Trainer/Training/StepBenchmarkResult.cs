@@ -8,6 +8,9 @@ namespace OrtQLoRA.Trainer.Training;
 /// <param name="Loss">Loss of the last step.</param>
 public sealed record StepBenchmarkResult(IReadOnlyList<double> Seconds, long TokensPerStep, long PeakBytes, long TrainableParameters, double Loss)
 {
+    /// <summary>By how much the memory in use on the GPU grew until the end; null on the processor. Arenas never shrink, so it is the peak.</summary>
+    public long? DeviceBytes { get; init; }
+
     /// <summary>The median of the step times: unlike the mean, it does not see a step that something else disturbed.</summary>
     public double MedianSeconds => Seconds.Order().ElementAt(Seconds.Count / 2);
 

@@ -65,7 +65,17 @@ internal sealed class TrainingSetup : IDisposable
             LossOutput = facts.LossOutput,
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
             QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
+<<<<<<< HEAD
             NativeOperators = native is null ? null : options.Compute,
+=======
+            Int8Operators = native is null ? null : options.Compute,
+            HalfPrecision = options.Precision switch
+            {
+                ComputePrecision.Fp16 => DataType.Float16,
+                ComputePrecision.Bf16 => DataType.BFloat16,
+                _ => null,
+            },
+>>>>>>> 7b5687c (Run sessions on a GPU: provider options, arenas in device memory, half precision as autocast, GPU facts in doctor and bench)
             Optimizer = OptimizerRegistry.Create(options.Optimizer),
             MaxGradNorm = options.MaxGradNorm,
             GroupOf = options.LoraPlusRatio is null && options.NoDecay is null ? null : new ParameterGrouping(options.LoraPlusRatio ?? 1, options.NoDecay ?? []).GroupOf,
@@ -77,6 +87,9 @@ internal sealed class TrainingSetup : IDisposable
             callback.OnStage("Creating the sessions");
             SessionTrainingEngine engine = new(graph.Artifacts, new EngineOptions
             {
+                Device = options.Device,
+                UseTf32 = options.UseTf32,
+                DeviceMemoryLimit = options.DeviceMemory * 1_000_000,
                 IntraOpThreads = options.Threads,
                 PrepackWeights = options.PrepackWeights,
                 ProfilePrefix = options.Profile,

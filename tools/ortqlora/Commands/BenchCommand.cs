@@ -4,6 +4,7 @@ using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Models;
 using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Engines;
 using OrtQLoRA.Trainer.Training;
 
 namespace OrtQLoRA.Cli.Commands;
@@ -19,6 +20,8 @@ internal static class BenchCommand
         Option<int> mlp = Number("--mlp", "Width inside the MLP.", 1376);
         Option<int> layers = Number("--layers", "Decoder layers.", 4);
         Option<int> heads = Number("--heads", "Attention heads.", 8);
+        Option<int> keyValueHeads = Number("--kv-heads", "Heads of keys and values; 0: as many as attention heads.", 0);
+        Option<bool> tied = new("--tied") { Description = "Let the output head share the embedding's weight." };
         Option<int> vocabulary = Number("--vocab", "Token ids.", 4096);
         Option<int> batch = Number("--batch", "Rows of a batch.", 4);
         Option<int> length = Number("--length", "Tokens of a row.", 256);
@@ -31,10 +34,13 @@ internal static class BenchCommand
         Option<string> quant = new("--quant") { Description = "How frozen weights are kept.", HelpName = OptionText.Choices<QuantizationKind>(), DefaultValueFactory = _ => "none" };
         Option<string> ops = new("--ops") { Description = "Operators of the training graph.", HelpName = OptionText.Choices<OpsMode>(), DefaultValueFactory = _ => "auto" };
         Option<string> compute = new("--compute") { Description = "Arithmetic of native int8 products.", HelpName = OptionText.Choices<Int8Compute>(), DefaultValueFactory = _ => "fp32" };
+        Option<string> device = new("--device") { Description = "Where the graph runs.", HelpName = "cpu|cuda|cuda:N", DefaultValueFactory = _ => "cpu" };
+        Option<string> precision = new("--precision") { Description = "Precision of products and activations.", HelpName = OptionText.Choices<ComputePrecision>(), DefaultValueFactory = _ => "fp32" };
+        Option<bool> tf32 = new("--tf32") { Description = "Let fp32 products on a GPU round their operands to TF32." };
         Option<string> profile = new("--profile") { Description = "Prefix of a profile of the training session.", HelpName = "PREFIX" };
         Command command = new("step", "Time training steps of a Llama with random weights.")
         {
-            hidden, mlp, layers, heads, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, profile,
+            hidden, mlp, layers, heads, keyValueHeads, tied, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, device, precision, tf32, profile,
         };
         command.SetAction(result =>
         {
@@ -44,6 +50,8 @@ internal static class BenchCommand
                 IntermediateSize = result.GetValue(mlp),
                 LayerCount = result.GetValue(layers),
                 HeadCount = result.GetValue(heads),
+                KeyValueHeadCount = result.GetValue(keyValueHeads) is > 0 and int groups ? groups : result.GetValue(heads),
+                TieWordEmbeddings = result.GetValue(tied),
                 VocabularySize = result.GetValue(vocabulary),
                 ContextLength = Math.Max(1, result.GetValue(length)),
             };
@@ -56,6 +64,9 @@ internal static class BenchCommand
                 Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!),
                 Ops = OptionText.ChoiceOf<OpsMode>("--ops", result.GetValue(ops)!),
                 Compute = OptionText.ChoiceOf<Int8Compute>("--compute", result.GetValue(compute)!),
+                Device = ExecutionDevice.Parse(result.GetValue(device)!),
+                Precision = OptionText.ChoiceOf<ComputePrecision>("--precision", result.GetValue(precision)!),
+                UseTf32 = result.GetValue(tf32),
                 Threads = Math.Max(0, result.GetValue(threads)),
                 ChunkTokens = Math.Max(1, result.GetValue(chunk)),
                 PrepackWeights = !result.GetValue(noPrepack),
@@ -73,10 +84,10 @@ internal static class BenchCommand
         StepBenchmarkResult result = StepBenchmark.Run(model, options, length, warmup, steps, progress);
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}"));
+            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
+            $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB{(result.DeviceBytes is long bytes ? $" and {bytes / 1e6:F0} MB on the GPU" : "")}, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
         return 0;
     }
 

@@ -43,9 +43,9 @@ public sealed class Int8ProductFusion : RewriteRule
             return RewriteResult.Failed(misfit, operand);
         }
 
-        if (x.ElementType != DataType.Float && x.ElementType != DataType.Float16)
+        if (x.ElementType is not (DataType.Float or DataType.Float16 or DataType.BFloat16))
         {
-            return RewriteResult.Failed($"the other operand is {x.ElementType.OnnxName()}, not float or float16", x);
+            return RewriteResult.Failed($"the other operand is {x.ElementType.OnnxName()}, not float, float16 or bfloat16", x);
         }
 
         if (node.Outputs[0].IsGraphOutput)

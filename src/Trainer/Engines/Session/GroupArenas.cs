@@ -8,12 +8,12 @@ internal sealed class GroupArenas : IDisposable
 {
     private readonly Dictionary<string, ImmutableArray<long>> _shapes;
 
-    internal GroupArenas(ArenaGroup group, IReadOnlyList<string> states)
+    internal GroupArenas(ArenaGroup group, IReadOnlyList<string> states, IArenaAllocator allocator)
     {
         Name = group.Group.Name;
-        Parameters = new TensorArena(group);
-        Gradients = new TensorArena(group);
-        States = states.ToDictionary(s => s, _ => new TensorArena(group));
+        Parameters = new TensorArena(group, allocator);
+        Gradients = new TensorArena(group, allocator);
+        States = states.ToDictionary(s => s, _ => new TensorArena(group, allocator));
         _shapes = group.Slots.ToDictionary(s => s.Parameter.Name, s => s.Parameter.InitialValue.Dims);
     }
 

@@ -13,13 +13,13 @@ internal sealed class OptimizerSession : IDisposable
     private readonly long[] _step = new long[1];
     private readonly float[] _norm = new float[1];
     private readonly List<OrtValue> _scalars = [];
+    private readonly IReadOnlyList<(string Name, OrtValue Value)> _scalarInputs;
 
     internal OptimizerSession(InferenceSession session, IEnumerable<GroupArenas> groups)
     {
         _session = session;
         _binding = session.CreateIoBinding();
-        _binding.BindInput(ArtifactNames.LearningRate, Scalar(_learningRate));
-        _binding.BindInput(ArtifactNames.Step, Scalar(_step));
+        _scalarInputs = [(ArtifactNames.LearningRate, Scalar(_learningRate)), (ArtifactNames.Step, Scalar(_step))];
         _binding.BindOutput(ArtifactNames.GradientNorm, Scalar(_norm));
         foreach (GroupArenas group in groups)
         {
@@ -38,6 +38,13 @@ internal sealed class OptimizerSession : IDisposable
     {
         _learningRate[0] = (float)learningRate;
         _step[0] = step;
+
+        // Binding copies to a GPU, so each step binds anew.
+        foreach ((string name, OrtValue value) in _scalarInputs)
+        {
+            _binding.BindInput(name, value);
+        }
+
         SessionRun.Run(_session, _runOptions, _binding, "optimizer step");
         return _norm[0];
     }

@@ -4,8 +4,8 @@ using Microsoft.ML.OnnxRuntime;
 namespace OrtQLoRA.Trainer.Engines.Session;
 
 /// <summary>
-/// The one function of ONNX Runtime's C API that the managed package does not expose. The API is a table of function
-/// pointers whose positions never change (onnxruntime_c_api.h).
+/// The functions of ONNX Runtime's C API that the managed package does not expose. The API is a table of function pointers
+/// whose positions never change (onnxruntime_c_api.h).
 /// </summary>
 internal static unsafe class OrtNativeApi
 {
@@ -13,6 +13,8 @@ internal static unsafe class OrtNativeApi
     private const uint ApiVersion = 18;
 
     private const int GetErrorMessageIndex = 2;
+    private const int AllocatorAllocIndex = 75;
+    private const int AllocatorFreeIndex = 76;
     private const int ReleaseStatusIndex = 93;
     private const int AddExternalInitializersFromFilesInMemoryIndex = 279;
 
@@ -43,7 +45,7 @@ internal static unsafe class OrtNativeApi
             fixed (nuint* length = lengths)
             {
                 var add = (delegate* unmanaged[Stdcall]<nint, nint*, nint*, nuint*, nuint, nint>)Function(AddExternalInitializersFromFilesInMemoryIndex);
-                ThrowIfFailed(add(options.DangerousGetHandle(), names, address, length, (nuint)files.Count));
+                ThrowIfFailed(add(options.DangerousGetHandle(), names, address, length, (nuint)files.Count), "the shared weights");
             }
         }
         finally
@@ -58,7 +60,26 @@ internal static unsafe class OrtNativeApi
         }
     }
 
-    private static void ThrowIfFailed(nint status)
+    /// <summary>Memory of an allocator, of any size: the managed allocator counts bytes in 32 bits.</summary>
+    /// <returns>Its address on the allocator's device.</returns>
+    internal static nint Allocate(OrtAllocator allocator, long byteLength)
+    {
+        var allocate = (delegate* unmanaged[Stdcall]<nint, nuint, nint*, nint>)Function(AllocatorAllocIndex);
+        nint address;
+        ThrowIfFailed(allocate(allocator.DangerousGetHandle(), checked((nuint)byteLength), &address), $"an allocation of {byteLength} bytes");
+        GC.KeepAlive(allocator);
+        return address;
+    }
+
+    /// <summary>Gives memory back to its allocator.</summary>
+    internal static void Free(OrtAllocator allocator, nint address)
+    {
+        var free = (delegate* unmanaged[Stdcall]<nint, nint, nint>)Function(AllocatorFreeIndex);
+        ThrowIfFailed(free(allocator.DangerousGetHandle(), address), "to take memory back");
+        GC.KeepAlive(allocator);
+    }
+
+    private static void ThrowIfFailed(nint status, string what)
     {
         if (status == 0)
         {
@@ -69,7 +90,7 @@ internal static unsafe class OrtNativeApi
         var release = (delegate* unmanaged[Stdcall]<nint, void>)Function(ReleaseStatusIndex);
         string message = Marshal.PtrToStringUTF8((nint)getMessage(status)) ?? "no message";
         release(status);
-        throw new EngineException($"ONNX Runtime refused the shared weights: {message}");
+        throw new EngineException($"ONNX Runtime refused {what}: {message}");
     }
 
     private static nint Function(int index) => ((nint*)Table.Value)[index];

@@ -77,6 +77,11 @@ internal sealed class SessionFactory
         }
 
         _options.CustomOps?.Register(options);
+        if (_options.Device.IsCuda)
+        {
+            CudaProvider.Append(options, _options);
+        }
+
         return options;
     }
 }

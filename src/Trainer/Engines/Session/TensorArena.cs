@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using OrtQLoRA.Graph.IR;
@@ -12,15 +11,15 @@ namespace OrtQLoRA.Trainer.Engines.Session;
 /// </summary>
 internal sealed class TensorArena : IDisposable
 {
-    private const int ChunkLength = 1 << 26;
+    private const int ChunkLength = 1 << 22;
 
-    private readonly NativeBuffer _buffer;
+    private readonly IArenaMemory _memory;
     private readonly Dictionary<string, (ArenaSlot Slot, OrtValue View)> _views = new(StringComparer.Ordinal);
 
-    internal TensorArena(ArenaGroup group)
+    internal TensorArena(ArenaGroup group, IArenaAllocator allocator)
     {
         Length = group.Length;
-        _buffer = new NativeBuffer(checked(group.Length * sizeof(float)));
+        _memory = allocator.Allocate(group.Length);
         Whole = View(0, [group.Length]);
         foreach (ArenaSlot slot in group.Slots)
         {
@@ -41,33 +40,33 @@ internal sealed class TensorArena : IDisposable
     internal DenseTensor Read(string parameter)
     {
         (ArenaSlot slot, _) = _views[parameter];
-        return DenseTensor.Of(slot.Parameter.InitialValue.Dims, (ReadOnlySpan<float>)_buffer.Span<float>(slot.Offset, slot.Parameter.ElementCount));
+        float[] values = new float[slot.Parameter.ElementCount];
+        for (long start = 0; start < values.Length; start += ChunkLength)
+        {
+            int length = (int)Math.Min(ChunkLength, values.Length - start);
+            _memory.Read(slot.Offset + start, values.AsSpan((int)start, length));
+        }
+
+        return DenseTensor.Of(slot.Parameter.InitialValue.Dims, (ReadOnlySpan<float>)values);
     }
 
     /// <summary>Overwrites a parameter's part.</summary>
     internal void Write(string parameter, ITensor value)
     {
         (ArenaSlot slot, _) = _views[parameter];
+        float[] part = new float[Math.Min(ChunkLength, slot.Parameter.ElementCount)];
         for (long start = 0; start < slot.Parameter.ElementCount; start += ChunkLength)
         {
-            long length = Math.Min(ChunkLength, slot.Parameter.ElementCount - start);
-            value.ReadFloats(start, _buffer.Span<float>(slot.Offset + start, length));
+            Span<float> values = part.AsSpan(0, (int)Math.Min(ChunkLength, slot.Parameter.ElementCount - start));
+            value.ReadFloats(start, values);
+            _memory.Write(slot.Offset + start, values);
         }
     }
 
-    internal void Clear() => _buffer.Clear();
+    internal void Clear() => _memory.Clear();
 
     /// <summary>Sum of squares of all elements; not finite if one of them is not.</summary>
-    internal double SumOfSquares()
-    {
-        double sum = 0;
-        for (long start = 0; start < Length; start += ChunkLength)
-        {
-            sum += TensorPrimitives.SumOfSquares<float>(_buffer.Span<float>(start, Math.Min(ChunkLength, Length - start)));
-        }
-
-        return sum;
-    }
+    internal double SumOfSquares() => _memory.SumOfSquares();
 
     public void Dispose()
     {
@@ -77,17 +76,17 @@ internal sealed class TensorArena : IDisposable
             view.Dispose();
         }
 
-        _buffer.Dispose();
+        _memory.Dispose();
     }
 
     private OrtValue View(long offset, long[] dims)
     {
         long length = dims.Aggregate(1L, (n, d) => n * d);
         return OrtValue.CreateTensorValueWithData(
-            OrtMemoryInfo.DefaultInstance,
+            _memory.Info,
             TensorElementType.Float,
             dims,
-            _buffer.Address + checked((nint)(offset * sizeof(float))),
+            _memory.Address + checked((nint)(offset * sizeof(float))),
             length * sizeof(float));
     }
 }
