@@ -3,6 +3,9 @@ namespace OrtQLoRA.Graph.Training;
 /// <summary>Names of graph inputs and outputs that the training artifacts and the engines agree on.</summary>
 public static class ArtifactNames
 {
+    /// <summary>Input, float []: factor by which gradients are larger while they pass the graph in fp16; accumulated ones are not.</summary>
+    public const string LossScale = "loss_scale";
+
     /// <summary>Output of the training and eval models: the loss, float scalar, mean over what is counted.</summary>
     public const string Loss = "loss";
 

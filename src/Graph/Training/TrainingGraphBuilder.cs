@@ -56,7 +56,7 @@ public static class TrainingGraphBuilder
 
         UseHalfPrecision([training, eval], options.HalfPrecision);
         (IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups) = Group(adapter.Parameters, options);
-        Differentiate(training, loss, parameters, gradients);
+        Differentiate(training, loss, parameters, gradients, options.HalfPrecision);
         FinishHalfPrecision([training, eval], options.HalfPrecision);
         Finish(training);
         Finish(eval);
@@ -138,17 +138,19 @@ public static class TrainingGraphBuilder
     }
 
     /// <summary>Appends backward pass and gradient accumulation.</summary>
-    private static void Differentiate(OnnxModel model, LossAttachment loss, IReadOnlyList<TrainableParameter> parameters, GradientOptions options)
+    private static void Differentiate(OnnxModel model, LossAttachment loss, IReadOnlyList<TrainableParameter> parameters, GradientOptions options, DataType? half)
     {
         OnnxGraph graph = model.Graph;
         Value weight = graph.AddInput(ArtifactNames.LossWeight, DataType.Float, Shape.Scalar);
         Value[] inputs = [.. parameters.Select(p => graph.GetValue(p.Name))];
-        IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, weight, inputs, options);
         GraphBuilder builder = new(graph, model.Opset) { Scope = "accumulate/" };
+        Value? scale = half == DataType.Float16 ? graph.AddInput(ArtifactNames.LossScale, DataType.Float, Shape.Scalar) : null;
+        Value seed = scale is null ? weight : builder.Mul(weight, scale);
+        IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, seed, inputs, options);
         foreach (Value input in inputs)
         {
             Value buffer = graph.AddInput(ArtifactNames.AccumulationBuffer(input.Name), input.Type);
-            Value sum = builder.Add(buffer, gradients[input]);
+            Value sum = builder.Add(buffer, scale is null ? gradients[input] : builder.Div(gradients[input], scale));
             sum.Name = ArtifactNames.AccumulationOutput(input.Name);
             sum.Type = input.Type;
             graph.AddOutput(sum);

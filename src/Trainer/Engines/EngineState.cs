@@ -11,4 +11,8 @@ public sealed record EngineState(
     long CompletedSteps,
     long CompletedPasses,
     IReadOnlyDictionary<string, DenseTensor> Parameters,
-    IReadOnlyDictionary<string, IReadOnlyDictionary<string, DenseTensor>> OptimizerStates);
+    IReadOnlyDictionary<string, IReadOnlyDictionary<string, DenseTensor>> OptimizerStates)
+{
+    /// <summary>Scale of gradients in fp16 and the steps since it last changed; null where gradients are not scaled.</summary>
+    public (double Value, long GoodSteps)? LossScale { get; init; }
+}

@@ -14,6 +14,8 @@ public static class EngineStateFile
     private const string StepsKey = "ortqlora.steps";
     private const string PassesKey = "ortqlora.passes";
     private const string StatesKey = "ortqlora.optimizer_states";
+    private const string LossScaleKey = "ortqlora.loss_scale";
+    private const string LossScaleStepsKey = "ortqlora.steps_at_loss_scale";
 
     /// <summary>Writes a state; the file appears whole or not at all.</summary>
     /// <exception cref="FileWriteException">The file cannot be written.</exception>
@@ -27,6 +29,13 @@ public static class EngineStateFile
             new(StepsKey, state.CompletedSteps.ToString(CultureInfo.InvariantCulture)),
             new(PassesKey, state.CompletedPasses.ToString(CultureInfo.InvariantCulture)),
             new(StatesKey, string.Join(',', state.OptimizerStates.Keys)),
+            .. state.LossScale is { } scale
+                ? new KeyValuePair<string, string>[]
+                {
+                    new(LossScaleKey, ((long)scale.Value).ToString(CultureInfo.InvariantCulture)),
+                    new(LossScaleStepsKey, scale.GoodSteps.ToString(CultureInfo.InvariantCulture)),
+                }
+                : [],
         ]);
     }
 
@@ -57,7 +66,10 @@ public static class EngineStateFile
             }
         }
 
-        return new EngineState(steps, passes, parameters, byState.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, DenseTensor>)s.Value));
+        return new EngineState(steps, passes, parameters, byState.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, DenseTensor>)s.Value))
+        {
+            LossScale = LossScale(file),
+        };
     }
 
     private static bool TryCount(SafetensorsFile file, string key, out long count)
@@ -65,4 +77,7 @@ public static class EngineStateFile
         count = 0;
         return file.Metadata.TryGetValue(key, out string? text) && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out count);
     }
+
+    private static (double Value, long GoodSteps)? LossScale(SafetensorsFile file) =>
+        TryCount(file, LossScaleKey, out long scale) && scale > 0 && TryCount(file, LossScaleStepsKey, out long steps) ? (scale, steps) : null;
 }

@@ -39,6 +39,13 @@ public interface ITrainingEngine : IDisposable
     /// </returns>
     double OptimizerStep();
 
+    /// <summary>
+    /// Asks for smaller gradients after <see cref="OptimizerStep"/> found them not finite: engines that scale the loss for
+    /// fp16 lower the scale, so that the same micro-batches may be tried again.
+    /// </summary>
+    /// <returns>Whether there is any use in trying again.</returns>
+    bool ReduceLossScale() => false;
+
     /// <summary>Lets the next <see cref="TrainStep"/> start from zero gradients.</summary>
     void LazyResetGrad();
 

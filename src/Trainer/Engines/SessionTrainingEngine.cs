@@ -25,10 +25,11 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     private readonly List<IDisposable> _owned = [];
     private readonly RunOptions _runOptions = new();
     private readonly float[] _lossWeight = [1];
-    private readonly OrtValue _lossWeightTensor;
+    private readonly float[] _lossScale = [1];
+    private readonly LossScaler? _lossScaler;
+    private readonly IReadOnlyList<(string Name, OrtValue Value)> _scalarInputs;
     private readonly float[] _loss = new float[1];
     private readonly long[] _pass = new long[1];
-    private OrtValue? _passTensor;
     private readonly InferenceSession _trainingSession;
     private readonly OrtIoBinding _trainingBinding;
     private readonly OptimizerSession _optimizer;
@@ -59,7 +60,15 @@ public sealed class SessionTrainingEngine : ITrainingEngine
                 }
             }
 
-            _lossWeightTensor = Scalar(_lossWeight);
+            _lossScaler = artifacts.TrainingModel.Graph.Inputs.Any(i => i.Name == ArtifactNames.LossScale) ? new LossScaler() : null;
+            _scalarInputs =
+            [
+                .. ((string Name, OrtValue Value)[])
+                [
+                    (ArtifactNames.LossWeight, Scalar(_lossWeight)), (ArtifactNames.LossScale, Scalar(_lossScale)), (ArtifactNames.Pass, Scalar(_pass)),
+                ]
+                .Where(s => artifacts.TrainingModel.Graph.Inputs.Any(i => i.Name == s.Name)),
+            ];
             _trainingSession = Own(_factory.Create(artifacts.TrainingModel, "training", profile: true));
             _trainingBinding = Own(_trainingSession.CreateIoBinding());
             BindTraining();
@@ -94,12 +103,13 @@ public sealed class SessionTrainingEngine : ITrainingEngine
             _gradientsStale = false;
         }
 
-        // Binding copies to a GPU, so each step binds anew.
         _lossWeight[0] = (float)lossWeight;
-        _trainingBinding.BindInput(ArtifactNames.LossWeight, _lossWeightTensor);
-        if (_passTensor is not null)
+        _lossScale[0] = (float)(_lossScaler?.Scale ?? 1);
+
+        // Binding copies to a GPU, so each step binds anew.
+        foreach ((string name, OrtValue scalar) in _scalarInputs)
         {
-            _trainingBinding.BindInput(ArtifactNames.Pass, _passTensor);
+            _trainingBinding.BindInput(name, scalar);
         }
 
         using BoundInputs bound = new(_trainingBinding, _artifacts.UserInputs, inputs);
@@ -124,10 +134,14 @@ public sealed class SessionTrainingEngine : ITrainingEngine
             return norm;
         }
 
+        _lossScaler?.Succeed();
         norm = _optimizer.Run(LearningRate, CompletedSteps + 1);
         CompletedSteps++;
         return norm;
     }
+
+    /// <inheritdoc/>
+    public bool ReduceLossScale() => _lossScaler?.Reduce() == true;
 
     /// <inheritdoc/>
     public void LazyResetGrad() => _gradientsStale = true;
@@ -152,7 +166,10 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         Parameters.ToDictionary(p => p.Name, p => GetParameter(p.Name)),
         _artifacts.OptimizerStates.ToDictionary(
             s => s,
-            s => (IReadOnlyDictionary<string, DenseTensor>)Parameters.ToDictionary(p => p.Name, p => GroupOf(p.Name).States[s].Read(p.Name))));
+            s => (IReadOnlyDictionary<string, DenseTensor>)Parameters.ToDictionary(p => p.Name, p => GroupOf(p.Name).States[s].Read(p.Name))))
+    {
+        LossScale = _lossScaler is null ? null : (_lossScaler.Scale, _lossScaler.GoodSteps),
+    };
 
     /// <inheritdoc/>
     public void LoadState(EngineState state)
@@ -175,6 +192,11 @@ public sealed class SessionTrainingEngine : ITrainingEngine
             {
                 group.States[name].Write(parameter.Name, state.OptimizerStates[name][parameter.Name]);
             }
+        }
+
+        if (state.LossScale is { } scale)
+        {
+            _lossScaler?.Restore(scale.Value, scale.GoodSteps);
         }
 
         CompletedSteps = state.CompletedSteps;
@@ -231,11 +253,6 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     private void BindTraining()
     {
         _trainingBinding.BindOutput(ArtifactNames.Loss, Scalar(_loss));
-        if (_trainingSession.InputNames.Contains(ArtifactNames.Pass))
-        {
-            _passTensor = Scalar(_pass);
-        }
-
         foreach (TrainableParameter parameter in Parameters)
         {
             GroupArenas group = _groupOfParameter[parameter.Name];

@@ -95,6 +95,12 @@ internal sealed class TrainingLoop
         {
             _engine.LearningRate = rate;
             norm = _engine.OptimizerStep();
+            while (!double.IsFinite(norm) && _engine.ReduceLossScale())
+            {
+                (loss, suspects) = Train(batches, step);
+                norm = _engine.OptimizerStep();
+            }
+
             fault = double.IsFinite(norm) ? null : $"The gradient norm of step {step} is {norm}";
         }
 

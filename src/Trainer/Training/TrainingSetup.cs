@@ -65,17 +65,13 @@ internal sealed class TrainingSetup : IDisposable
             LossOutput = facts.LossOutput,
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
             QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
-<<<<<<< HEAD
             NativeOperators = native is null ? null : options.Compute,
-=======
-            Int8Operators = native is null ? null : options.Compute,
             HalfPrecision = options.Precision switch
             {
                 ComputePrecision.Fp16 => DataType.Float16,
                 ComputePrecision.Bf16 => DataType.BFloat16,
                 _ => null,
             },
->>>>>>> 7b5687c (Run sessions on a GPU: provider options, arenas in device memory, half precision as autocast, GPU facts in doctor and bench)
             Optimizer = OptimizerRegistry.Create(options.Optimizer),
             MaxGradNorm = options.MaxGradNorm,
             GroupOf = options.LoraPlusRatio is null && options.NoDecay is null ? null : new ParameterGrouping(options.LoraPlusRatio ?? 1, options.NoDecay ?? []).GroupOf,
