@@ -61,14 +61,11 @@ public sealed class SessionTrainingEngine : ITrainingEngine
             }
 
             _lossScaler = artifacts.TrainingModel.Graph.Inputs.Any(i => i.Name == ArtifactNames.LossScale) ? new LossScaler() : null;
-            _scalarInputs =
+            (string Name, OrtValue Value)[] scalars =
             [
-                .. ((string Name, OrtValue Value)[])
-                [
-                    (ArtifactNames.LossWeight, Scalar(_lossWeight)), (ArtifactNames.LossScale, Scalar(_lossScale)), (ArtifactNames.Pass, Scalar(_pass)),
-                ]
-                .Where(s => artifacts.TrainingModel.Graph.Inputs.Any(i => i.Name == s.Name)),
+                (ArtifactNames.LossWeight, Scalar(_lossWeight)), (ArtifactNames.LossScale, Scalar(_lossScale)), (ArtifactNames.Pass, Scalar(_pass)),
             ];
+            _scalarInputs = [.. scalars.Where(s => artifacts.TrainingModel.Graph.Inputs.Any(i => i.Name == s.Name))];
             _trainingSession = Own(_factory.Create(artifacts.TrainingModel, "training", profile: true));
             _trainingBinding = Own(_trainingSession.CreateIoBinding());
             BindTraining();

@@ -99,6 +99,18 @@ public sealed class TrainingLoopTests
     }
 
     [TestMethod]
+    public void Run_GradientsOverflowInHalfPrecision_RunsTheStepAgainAtASmallerScale()
+    {
+        RecordingEngine engine = new([1]) { Overflows = 2 };
+
+        Run(engine, new TrainingOptions { Batch = 1, MaxSteps = 1 }, 3);
+
+        Assert.HasCount(3, engine.Weights);
+        Assert.AreEqual(3, engine.Resets, "Each try starts from zero gradients.");
+        Assert.AreEqual(0, engine.Overflows);
+    }
+
+    [TestMethod]
     public void Run_BatchRefused_NamesStepAndLines()
     {
         RecordingEngine engine = new(losses: [1]) { Refusal = new EngineException("Out of bounds.", isUserError: true) };
@@ -143,6 +155,8 @@ public sealed class TrainingLoopTests
 
         public double Norm { get; init; } = 1;
 
+        public int Overflows { get; set; }
+
         public EngineException? Refusal { get; init; }
 
         public IReadOnlyList<TrainableParameter> Parameters => [];
@@ -164,9 +178,16 @@ public sealed class TrainingLoopTests
 
         public double OptimizerStep()
         {
+            if (Overflows > 0)
+            {
+                return double.PositiveInfinity;
+            }
+
             Rates.Add(LearningRate);
             return Norm;
         }
+
+        public bool ReduceLossScale() => Overflows > 0 && Overflows-- > 0;
 
         public void LazyResetGrad() => Resets++;
 
