@@ -8,6 +8,8 @@ using OrtQLoRA.Trainer.Checkpoints;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
 using OrtQLoRA.Trainer.Evaluation;
+using OrtQLoRA.Trainer.Reports;
+using OrtQLoRA.Trainer.Reports.TensorBoard;
 using OrtQLoRA.Trainer.Runs;
 using OrtQLoRA.Trainer.Training;
 
@@ -42,6 +44,8 @@ public static class QLoraTrainer
         callback ??= NullCallback.Instance;
         TrainingOptionsValidator.Validate(options);
         RunFolder folder = RunFolder.Prepare(options.Out);
+        using EventFileCallback? events = options.TensorBoard ? new EventFileCallback(folder.Path, callback) : null;
+        callback = events is null ? callback : new CallbackGroup(callback, events);
         CheckpointStore store = new(folder.CheckpointsFolder);
         Checkpoint? resumed = FindCheckpoint(options, store, callback);
         callback.OnStage($"Reading {options.Model}");
@@ -93,6 +97,12 @@ public static class QLoraTrainer
         if (evaluation is not null)
         {
             RunFolder.WriteText(folder.EvaluationFile, JsonSerializer.Serialize(evaluation, Indented));
+        }
+
+        new SampleWriter(setup, collator, data.Tokenizer).Write(folder, evalExamples ?? examples, options.Samples);
+        if (options.Report)
+        {
+            RunReport.Write(folder);
         }
 
         TrainingResult result = new(folder.Path, steps, evaluation);

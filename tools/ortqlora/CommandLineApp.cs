@@ -26,6 +26,8 @@ internal static class CommandLineApp
             EvalCommand.Create(context),
             GradientsCommand.Create(context),
             GenerateCommand.Create(context),
+            ReportCommand.Create(context),
+            CompareCommand.Create(context),
             ExportCommand.Create(context),
             QuantizeCommand.Create(context),
             DoctorCommand.Create(context),
@@ -54,9 +56,9 @@ internal static class CommandLineApp
         {
             return parsed.Invoke(new InvocationConfiguration { Output = output, Error = error, EnableDefaultExceptionHandler = false });
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException e)
         {
-            error.WriteLine("Cancelled.");
+            error.WriteLine(e.Message);
             return UserError;
         }
         catch (OrtQLoRAException e)

@@ -18,7 +18,7 @@ internal static class ResumeCheck
     private static readonly HashSet<string> Free =
     [
         "model", "data", "tokenizer", "init-adapter", "out", "eval-data", "resume", "force", "save-every", "keep-checkpoints", "no-prepack", "profile",
-        "load-best", "no-report", "no-tensorboard", "schema-version",
+        "load-best", "samples", "no-report", "no-tensorboard", "schema-version",
     ];
 
     /// <summary>Names of all settings treated apart from the rest.</summary>

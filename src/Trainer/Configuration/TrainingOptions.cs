@@ -175,6 +175,15 @@ public sealed class TrainingOptions
     /// <summary>Whether to go on although data, model or settings changed, or to overwrite a run that is not finished.</summary>
     public bool Force { get; set; }
 
+    /// <summary>Examples whose beginnings the trained model continues for the report; 0 for none.</summary>
+    public int Samples { get; set; }
+
+    /// <summary>Whether to write <c>report.html</c> at the end.</summary>
+    public bool Report { get; set; } = true;
+
+    /// <summary>Whether to write a TensorBoard event file.</summary>
+    public bool TensorBoard { get; set; } = true;
+
     /// <summary>Steps between evaluations on <see cref="EvalData"/>; null evaluates after training only.</summary>
     public long? EvalEvery { get; set; }
 

@@ -91,6 +91,7 @@ internal static class TrainingOptionsValidator
     {
         require(o.SaveEvery is null or > 0, $"--save-every is {o.SaveEvery}; it must be at least 1.");
         require(o.KeepCheckpoints > 0, $"--keep-checkpoints is {o.KeepCheckpoints}; it must be at least 1.");
+        require(o.Samples >= 0, $"--samples is {o.Samples}; it must be 0 or more.");
         require(o.EvalEvery is null or > 0, $"--eval-every is {o.EvalEvery}; it must be at least 1.");
         require(o.EvalEvery is null || o.EvalData is not null, "--eval-every asks for --eval-data.");
         require(o.EarlyStopping is null or > 0, $"--early-stopping is {o.EarlyStopping}; it must be at least 1.");

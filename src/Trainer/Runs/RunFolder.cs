@@ -1,6 +1,7 @@
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Reports.TensorBoard;
 
 namespace OrtQLoRA.Trainer.Runs;
 
@@ -41,6 +42,12 @@ public sealed class RunFolder
 
     /// <summary>Result of the evaluation after training.</summary>
     public string EvaluationFile => System.IO.Path.Combine(Path, "eval.json");
+
+    /// <summary>What the trained model makes of prompts from the data.</summary>
+    public string SamplesFile => System.IO.Path.Combine(Path, "samples.jsonl");
+
+    /// <summary>The report to look at.</summary>
+    public string ReportFile => System.IO.Path.Combine(Path, "report.html");
 
     /// <summary>Creates the folder if need be, and makes sure that files can be written there.</summary>
     /// <exception cref="FileWriteException">They cannot.</exception>
@@ -83,7 +90,8 @@ public sealed class RunFolder
     /// <summary>Removes what an earlier run left, so that no file of the folder belongs to another run.</summary>
     internal void Clear()
     {
-        foreach (string file in new[] { MetricsFile, ConfigFile, QuantizationFile, EvaluationFile })
+        string[] events = Directory.GetFiles(Path, EventFileCallback.FilePrefix + "*");
+        foreach (string file in (string[])[MetricsFile, ConfigFile, QuantizationFile, EvaluationFile, SamplesFile, ReportFile, .. events])
         {
             File.Delete(file);
         }

@@ -12,6 +12,7 @@ internal sealed class DataSetup
     internal DataSetup(ModelFacts model, TrainingTask task, TrainingOptions options)
     {
         ITextTokenizer? tokenizer = options.Tokenizer is null ? null : TokenizerLoader.Load(options.Tokenizer);
+        Tokenizer = tokenizer;
         PadId = options.PadId ?? tokenizer?.SpecialTokens.Padding ?? 0;
         _requirements = new DataRequirements
         {
@@ -25,6 +26,9 @@ internal sealed class DataSetup
             OtherInputs = model.OtherInputs,
         };
     }
+
+    /// <summary>Turns text into ids and back; null if the data are ids.</summary>
+    internal ITextTokenizer? Tokenizer { get; }
 
     /// <summary>Token id in padded places.</summary>
     internal long PadId { get; }

@@ -94,11 +94,13 @@ internal sealed class TrainingRun
             SaveAdapter();
             throw new TrainingDivergedException($"{e.Message} The adapter after step {e.Step - 1} is in '{_folder.AdapterFolder}'.", e.Step);
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException e)
         {
             _keeper.Save(_state, loop.TotalSteps, metrics, _average);
             SaveAdapter();
-            throw;
+            throw new OperationCanceledException(
+                $"Ended after step {_state.Step} of {loop.TotalSteps}. Checkpoint and adapter are written; the same command with --resume goes on from there.",
+                e, e.CancellationToken);
         }
         catch (EngineException)
         {

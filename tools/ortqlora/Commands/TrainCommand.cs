@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using OrtQLoRA.Trainer;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
@@ -20,22 +21,16 @@ internal static class TrainCommand
     {
         using CancellationTokenSource cancellation = new();
         using TrainingProgress progress = new(context);
-        ConsoleCancelEventHandler cancel = (_, e) =>
+        void Cancel(PosixSignalContext signal)
         {
-            // The run ends after the present step and writes its adapter; a second Ctrl+C ends the process.
-            e.Cancel = !cancellation.IsCancellationRequested;
+            // The run ends after the present step and writes checkpoint and adapter; a second signal ends the process.
+            signal.Cancel = !cancellation.IsCancellationRequested;
             cancellation.Cancel();
-        };
-        Console.CancelKeyPress += cancel;
-        TrainingResult result;
-        try
-        {
-            result = QLoraTrainer.Run(options, progress, cancellation.Token);
         }
-        finally
-        {
-            Console.CancelKeyPress -= cancel;
-        }
+
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Cancel);
+        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Cancel);
+        TrainingResult result = QLoraTrainer.Run(options, progress, cancellation.Token);
 
         progress.Finish();
         TrainingSummary.Write(context, result);
