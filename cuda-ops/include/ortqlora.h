@@ -55,6 +55,10 @@ ORTQLORA_EXPORT int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, 
 ORTQLORA_EXPORT int32_t ortqlora_cuda_library(char* buffer, int64_t capacity, int64_t* required, char* error,
                                               int64_t error_capacity);
 
+/* Names of the ops that have CUDA kernels, one a line; fails where there are none. */
+ORTQLORA_EXPORT int32_t ortqlora_cuda_op_names(char* buffer, int64_t capacity, int64_t* required, char* error,
+                                               int64_t error_capacity);
+
 /* Name, compute capability, driver and runtime of the CUDA device `id`; fails where there is none, or no
  * kernels. */
 ORTQLORA_EXPORT int32_t ortqlora_cuda_device(int32_t id, char* buffer, int64_t capacity, int64_t* required,

@@ -44,6 +44,17 @@ int32_t CopyOut(const std::string& text, char* buffer, int64_t capacity, int64_t
   return ORTQLORA_OK;
 }
 
+// Names of the operators, one a line. Variants of an operator stand side by side.
+std::string NamesOf(OpEntry* const* ops, size_t count) {
+  std::string names, last;
+  for (size_t i = 0; i < count; ++i) {
+    if (ops[i]->name == last) continue;
+    last = ops[i]->name;
+    names += (names.empty() ? "" : "\n") + last;
+  }
+  return names;
+}
+
 }  // namespace
 }  // namespace ortqlora
 
@@ -65,13 +76,8 @@ int32_t ortqlora_cpu_path(char* buffer, int64_t capacity, int64_t* required, cha
 int32_t ortqlora_op_names(char* buffer, int64_t capacity, int64_t* required, char* error,
                           int64_t error_capacity) {
   return ortqlora::Guard(error, error_capacity, [&] {
-    std::string names, last;
-    for (const ortqlora::OpEntry* op : ortqlora::Ops()) {
-      if (op->name == last) continue;
-      last = op->name;
-      names += (names.empty() ? "" : "\n") + last;
-    }
-    return ortqlora::CopyOut(names, buffer, capacity, required);
+    const std::vector<ortqlora::OpEntry*>& ops = ortqlora::Ops();
+    return ortqlora::CopyOut(ortqlora::NamesOf(ops.data(), ops.size()), buffer, capacity, required);
   });
 }
 
@@ -91,6 +97,16 @@ int32_t ortqlora_cuda_library(char* buffer, int64_t capacity, int64_t* required,
     const ortqlora::CudaLibrary& library = ortqlora::CudaLibrary::Get();
     if (library.entries == nullptr) ortqlora::Fail(library.reason);
     return ortqlora::CopyOut(library.path, buffer, capacity, required);
+  });
+}
+
+int32_t ortqlora_cuda_op_names(char* buffer, int64_t capacity, int64_t* required, char* error,
+                               int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    const ortqlora::CudaLibrary& library = ortqlora::CudaLibrary::Get();
+    if (library.entries == nullptr) ortqlora::Fail(library.reason);
+    return ortqlora::CopyOut(ortqlora::NamesOf(library.entries->ops, library.entries->count), buffer, capacity,
+                             required);
   });
 }
 

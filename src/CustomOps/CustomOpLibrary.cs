@@ -30,6 +30,7 @@ public sealed class CustomOpLibrary
         try
         {
             CudaPath = native.CudaLibrary();
+            CudaOperators = native.CudaOpNames();
         }
         catch (NativeOpException e)
         {
@@ -52,6 +53,9 @@ public sealed class CustomOpLibrary
     /// variable <c>ORTQLORA_CUDA_LIBRARY</c> says. Loading it touches no device.
     /// </summary>
     public string? CudaPath { get; }
+
+    /// <summary>Names of the operators that have CUDA kernels; empty where <see cref="CudaPath"/> is null.</summary>
+    public IReadOnlyList<string> CudaOperators { get; } = [];
 
     /// <summary>Why there are no CUDA kernels, where <see cref="CudaPath"/> is null.</summary>
     public string? CudaReason { get; }

@@ -38,6 +38,9 @@ internal sealed unsafe class NativeOps
     /// <summary>The file with the CUDA kernels; fails with the reason where there is none.</summary>
     internal string CudaLibrary() => Text("ortqlora_cuda_library");
 
+    /// <summary>Names of the operators that have CUDA kernels.</summary>
+    internal IReadOnlyList<string> CudaOpNames() => Text("ortqlora_cuda_op_names").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
     /// <summary>Name, compute capability, driver and runtime of a CUDA device.</summary>
     internal string CudaDevice(int id)
     {

@@ -16,14 +16,16 @@ public sealed class NativeOperatorPass : GraphPass
 
     /// <summary>Creates the pass.</summary>
     /// <param name="compute">How the operators multiply.</param>
-    public NativeOperatorPass(Int8Compute compute)
+    /// <param name="available">Names of the operators that the device has kernels for; null for all.</param>
+    public NativeOperatorPass(Int8Compute compute, IReadOnlyCollection<string>? available = null)
     {
         // Later stages look for what earlier ones emit.
-        _stages =
+        RewriteRule[][] stages =
         [
             [new Int8ProductFusion(compute)],
             [new LoraLinearFusion(), new RmsNormFusion(), new LayerNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion()],
         ];
+        _stages = [.. stages.Select(rules => rules.Where(r => available is null || r.NativeOperators.All(available.Contains)).ToArray())];
     }
 
     /// <inheritdoc/>

@@ -11,6 +11,9 @@ public abstract class RewriteRule
     /// <summary>Name for reports: the class name.</summary>
     public virtual string Name => GetType().Name;
 
+    /// <summary>Operators of the native library that the rule leads to, its gradient's included; empty for a rule without any.</summary>
+    public virtual IReadOnlyList<string> NativeOperators => [];
+
     /// <summary>Rewrites the pattern that ends in a node, if it is there.</summary>
     /// <param name="node">Candidate for the pattern's last node.</param>
     /// <param name="opset">Version of ONNX's own operator set.</param>

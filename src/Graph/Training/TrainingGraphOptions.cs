@@ -38,6 +38,9 @@ public sealed class TrainingGraphOptions
     /// </summary>
     public Int8Compute? NativeOperators { get; init; }
 
+    /// <summary>Names of the native operators that the device has kernels for; null for all.</summary>
+    public IReadOnlyCollection<string>? AvailableOperators { get; init; }
+
     /// <summary>
     /// Type in which matrix products, and what lies between them, compute: <see cref="DataType.Float16"/> or
     /// <see cref="DataType.BFloat16"/>, for devices that have kernels for it; null leaves every operator the model's own type.

@@ -23,12 +23,18 @@ internal static class NativeOperators
     internal static CustomOpLibrary? Find(
         TrainingOptions options, OnnxModel model, ITrainingCallback callback, Func<(CustomOpLibrary? Library, string Reason)> load)
     {
-        if (options.Ops == OpsMode.Portable || !HasInt8Weights(options, model))
+        if (options.Ops == OpsMode.Portable || (!options.Device.IsCuda && !HasInt8Weights(options, model)))
         {
             return null;
         }
 
         (CustomOpLibrary? library, string reason) = load();
+        if (options.Device.IsCuda && library?.CudaPath is null)
+        {
+            callback.OnWarning($"The graph runs on ONNX Runtime's own CUDA operators, which takes more time and memory. {library?.CudaReason ?? reason}");
+            return null;
+        }
+
         if (library is null)
         {
             callback.OnWarning($"Int8 products run on standard operators, which takes more time and memory. {reason}");

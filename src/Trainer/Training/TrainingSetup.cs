@@ -66,6 +66,7 @@ internal sealed class TrainingSetup : IDisposable
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
             QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
             NativeOperators = native is null ? null : options.Compute,
+            AvailableOperators = options.Device.IsCuda ? native?.CudaOperators : native?.Operators,
             HalfPrecision = options.Precision switch
             {
                 ComputePrecision.Fp16 => DataType.Float16,

@@ -13,6 +13,9 @@ public sealed class GeluFusion : RewriteRule
     private const double Tolerance = 1e-5;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string> NativeOperators => ["Gelu", "GeluGrad"];
+
+    /// <inheritdoc/>
     public override RewriteResult TryRewrite(Node node, long opset)
     {
         if (node.Is("Gelu"))

@@ -25,6 +25,9 @@ public sealed class Int8ProductFusion : RewriteRule
     }
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string> NativeOperators => ["MatMulInt8", "MatMulInt8Grad"];
+
+    /// <inheritdoc/>
     public override RewriteResult TryRewrite(Node node, long opset)
     {
         bool isGemm = node.Is("Gemm");

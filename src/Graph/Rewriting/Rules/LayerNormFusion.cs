@@ -9,6 +9,9 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 public sealed class LayerNormFusion : RewriteRule
 {
     /// <inheritdoc/>
+    public override IReadOnlyList<string> NativeOperators => ["LayerNorm", "LayerNormGrad"];
+
+    /// <inheritdoc/>
     public override RewriteResult TryRewrite(Node node, long opset)
     {
         if (node.Is("LayerNormalization"))

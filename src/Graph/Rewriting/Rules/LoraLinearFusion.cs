@@ -10,6 +10,9 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 public sealed class LoraLinearFusion : RewriteRule
 {
     /// <inheritdoc/>
+    public override IReadOnlyList<string> NativeOperators => ["LoraLinear", "LoraLinearGrad"];
+
+    /// <inheritdoc/>
     public override RewriteResult TryRewrite(Node node, long opset)
     {
         if (!IsProductWithTransposed(node) || node.GetFloat("alpha", 1) != 1 || node.GetFloat("beta", 1) != 1

@@ -11,6 +11,9 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 public sealed class RmsNormFusion : RewriteRule
 {
     /// <inheritdoc/>
+    public override IReadOnlyList<string> NativeOperators => ["RmsNorm", "RmsNormGrad"];
+
+    /// <inheritdoc/>
     public override RewriteResult TryRewrite(Node node, long opset)
     {
         if (IsOperator(node))

@@ -10,6 +10,9 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 public sealed class RotaryFusion : RewriteRule
 {
     /// <inheritdoc/>
+    public override IReadOnlyList<string> NativeOperators => ["Rotary", "RotaryGrad"];
+
+    /// <inheritdoc/>
     public override RewriteResult TryRewrite(Node node, long opset)
     {
         if (!node.Is("Add"))

@@ -8,6 +8,9 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 public sealed class SwiGluFusion : RewriteRule
 {
     /// <inheritdoc/>
+    public override IReadOnlyList<string> NativeOperators => ["SwiGlu", "SwiGluGrad"];
+
+    /// <inheritdoc/>
     public override RewriteResult TryRewrite(Node node, long opset)
     {
         if (!node.Is("Mul"))
