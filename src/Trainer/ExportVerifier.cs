@@ -1,5 +1,6 @@
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
+using OrtQLoRA.CustomOps;
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Serialization;
@@ -7,6 +8,8 @@ using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
 using OrtQLoRA.Trainer.Engines;
+using OrtQLoRA.Trainer.Generation;
+using OrtQLoRA.Trainer.OnnxAdapters;
 using OrtQLoRA.Trainer.Runs;
 using OrtQLoRA.Trainer.Training;
 
@@ -20,10 +23,12 @@ public static class ExportVerifier
     /// <param name="exportedModel">The exported model.</param>
     /// <param name="dataPath">Data in the form that the run was trained on.</param>
     /// <param name="exampleCount">Examples to take, from the first on.</param>
-    /// <returns><c>|exported - trained| / |trained|</c> over all outputs of the kind the loss was taken of, padding included.</returns>
+    /// <param name="onnxAdapter">An <c>.onnx_adapter</c> file to activate on the exported model; null for none.</param>
+    /// <param name="usesOperators">Whether the exported model needs the native operators.</param>
+    /// <returns><c>|exported - trained| / |trained|</c> over all outputs of the kind the loss was taken of.</returns>
     /// <exception cref="ConfigurationException">The run's model or adapter is gone or does not fit.</exception>
     /// <exception cref="EngineException">ONNX Runtime refuses the exported model.</exception>
-    public static double RelativeDifference(RunFolder run, string exportedModel, string dataPath, int exampleCount = 8)
+    public static double RelativeDifference(RunFolder run, string exportedModel, string dataPath, int exampleCount = 8, string? onnxAdapter = null, bool usesOperators = false)
     {
         TrainingOptions options = run.ReadOptions();
         options.InitAdapter = run.AdapterFolder;
@@ -33,14 +38,18 @@ public static class ExportVerifier
         using TrainingSetup setup = TrainingSetup.Create(model, facts, settings, options, NullCallback.Instance);
         DataSetup data = new(facts, setup.Task, options);
         DataCollator collator = new(setup.BatchInputs, setup.Task, data.PadId);
-        using InferenceSession exported = Open(exportedModel);
+        using InferenceSession exported = Open(exportedModel, usesOperators);
+        using ActiveAdapter? adapter = onnxAdapter is null ? null : ActiveAdapter.Load(onnxAdapter);
+        ModelSettings files = ModelSettings.Read(exported.ModelMetadata.CustomMetadataMap, exportedModel);
         double difference = 0;
         double norm = 0;
-        foreach (TrainingExample[] chunk in data.Read(dataPath).Take(exampleCount).Chunk(options.Batch))
+
+        // One at a time: fused attention gives padded places results of its own.
+        foreach (TrainingExample[] chunk in data.Read(dataPath).Take(exampleCount).Chunk(collator.KeepsBatchWhole ? options.Batch : 1))
         {
             Batch batch = collator.Collate(chunk);
             float[] expected = setup.Engine.EvalStep(batch.Inputs, facts.LossOutput).Outputs[facts.LossOutput].ToFloats();
-            float[] actual = Run(exported, batch, facts.LossOutput);
+            float[] actual = Run(exported, adapter, batch, files, facts.LossOutput);
             for (int i = 0; i < expected.Length; i++)
             {
                 double d = (double)actual[i] - expected[i];
@@ -52,11 +61,17 @@ public static class ExportVerifier
         return Math.Sqrt(difference / norm);
     }
 
-    private static InferenceSession Open(string path)
+    private static InferenceSession Open(string path, bool usesOperators)
     {
         try
         {
-            return new InferenceSession(path);
+            using SessionOptions options = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR };
+            if (usesOperators)
+            {
+                CustomOpLibrary.Load().Register(options);
+            }
+
+            return new InferenceSession(path, options);
         }
         catch (OnnxRuntimeException e)
         {
@@ -64,29 +79,37 @@ public static class ExportVerifier
         }
     }
 
-    private static float[] Run(InferenceSession session, Batch batch, string output)
+    private static float[] Run(InferenceSession session, ActiveAdapter? adapter, Batch batch, ModelSettings files, string output)
     {
-        List<OrtValue> inputs = [];
+        Dictionary<string, OrtValue> inputs = [];
         try
         {
-            foreach (string name in session.InputNames)
+            foreach ((string name, NodeMetadata metadata) in session.InputMetadata)
             {
-                DenseTensor tensor = batch.Inputs[name];
-                OrtValue value = OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, (TensorElementType)tensor.ElementType, [.. tensor.Dims]);
-                inputs.Add(value);
-                tensor.Data.Span.CopyTo(value.GetTensorMutableRawData());
+                inputs[name] = batch.Inputs.TryGetValue(name, out DenseTensor? tensor)
+                    ? Copy(tensor)
+                    : DecoderInputs.WithoutPast(name, metadata, files, batch.Examples.Count);
             }
 
             using RunOptions options = new();
-            using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(options, session.InputNames, inputs, [output]);
+            adapter?.Activate(options);
+
+            using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(options, inputs, [output]);
             return Engines.Session.TensorCopy.Of(outputs[0]).ToFloats();
         }
         finally
         {
-            foreach (OrtValue input in inputs)
+            foreach (OrtValue input in inputs.Values)
             {
                 input.Dispose();
             }
         }
+    }
+
+    private static OrtValue Copy(DenseTensor tensor)
+    {
+        OrtValue value = OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, (TensorElementType)tensor.ElementType, [.. tensor.Dims]);
+        tensor.Data.Span.CopyTo(value.GetTensorMutableRawData());
+        return value;
     }
 }

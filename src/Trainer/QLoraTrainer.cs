@@ -1,5 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Export;
+using OrtQLoRA.Graph.Export.Runs;
 using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Serialization;
@@ -86,7 +88,7 @@ public static class QLoraTrainer
             folder.Clear();
         }
 
-        WriteFacts(folder, options, setup);
+        WriteFacts(folder, options, setup, model);
         callback.OnRunStart(new TrainingRunInfo(
             loop.TotalSteps, examples.Count, setup.Engine.Parameters.Sum(p => p.ElementCount), setup.FrozenParameters, setup.AdaptedModules)
         {
@@ -138,8 +140,9 @@ public static class QLoraTrainer
             examples, options, collator, setup.Task, batch => setup.Engine.EvalStep(batch.Inputs, output).Outputs[output]);
     }
 
-    private static void WriteFacts(RunFolder folder, TrainingOptions options, TrainingSetup setup)
+    private static void WriteFacts(RunFolder folder, TrainingOptions options, TrainingSetup setup, OnnxModel model)
     {
+        new BaseModelRecord(Path.GetFullPath(options.Model), OptionText.Name(options.Quantization), null, WeightHash.Of(model)).Write(folder.Path);
         RunFolder.WriteText(folder.ConfigFile, TrainingOptionsFile.ToJson(options, setup.Task));
         if (setup.Quantization.Layers.Count > 0)
         {

@@ -1,10 +1,6 @@
 using OrtQLoRA.Graph;
-using OrtQLoRA.Graph.Adapters;
-using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.Export;
-using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Quantization;
-using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Runs;
 
@@ -13,27 +9,28 @@ namespace OrtQLoRA.Trainer;
 /// <summary>Turns the result of a run into models for servers.</summary>
 public static class RunExporter
 {
-    /// <summary>Models above this size get their weights in a file beside them; one message ends at 2 GB.</summary>
-    private const long OneFileLimit = 1L << 30;
+    /// <summary>Writes a run's result in any form.</summary>
+    /// <param name="run">The run.</param>
+    /// <param name="options">Form and place.</param>
+    /// <param name="ontoOriginal">
+    /// Whether to build on the original weights even if the run quantized them; by default on the dequantized ones, which
+    /// is the function that was trained.
+    /// </param>
+    /// <returns>What was written, and what to know about it.</returns>
+    /// <exception cref="ConfigurationException">The run's model or adapter is gone or does not fit, or the model's weights are not those that were trained on.</exception>
+    public static ExportResult Export(RunFolder run, ExportOptions options, bool ontoOriginal = false)
+    {
+        ArgumentNullException.ThrowIfNull(run);
+        return ModelExporter.Export(ExportSource.OfRun(run.Path, ontoOriginal: ontoOriginal), options);
+    }
 
     /// <summary>Writes the base model with the adapter merged into its weights.</summary>
     /// <param name="run">The run.</param>
     /// <param name="output">The model to write.</param>
-    /// <param name="ontoOriginal">
-    /// Whether to merge onto the original weights even if the run quantized them; by default onto the dequantized ones, which
-    /// is the function that was trained.
-    /// </param>
+    /// <param name="ontoOriginal">Whether to merge onto the original weights even if the run quantized them.</param>
     /// <exception cref="ConfigurationException">The run's model or adapter is gone or does not fit.</exception>
-    public static void ExportMerged(RunFolder run, string output, bool ontoOriginal = false)
-    {
-        TrainingOptions options = run.ReadOptions();
-        if (!File.Exists(options.Model))
-        {
-            throw new ConfigurationException($"The run's base model '{options.Model}' is gone; put it back, or mend 'model' in '{run.ConfigFile}'.");
-        }
-
-        ExportMerged(options.Model, run.AdapterFolder, output, ontoOriginal ? QuantizationKind.None : options.Quantization);
-    }
+    public static void ExportMerged(RunFolder run, string output, bool ontoOriginal = false) =>
+        Export(run, new ExportOptions { Kind = ExportKind.Merged, Output = output }, ontoOriginal);
 
     /// <summary>Writes a model with an adapter merged into its weights.</summary>
     /// <param name="modelPath">The base model.</param>
@@ -41,20 +38,12 @@ public static class RunExporter
     /// <param name="output">The model to write.</param>
     /// <param name="quantization">How the base was kept in training.</param>
     /// <exception cref="ConfigurationException">The adapter does not fit, or the output is the model itself.</exception>
-    public static void ExportMerged(string modelPath, string adapterPath, string output, QuantizationKind quantization)
-    {
-        if (Path.GetFullPath(modelPath) == Path.GetFullPath(output))
+    public static void ExportMerged(string modelPath, string adapterPath, string output, QuantizationKind quantization) => ModelExporter.Export(
+        new ExportSource
         {
-            throw new ConfigurationException($"The output is the base model itself, '{modelPath}'; write to another file.");
-        }
-
-        using OnnxModel model = OnnxModelReader.Read(modelPath);
-        using AdapterWeights adapter = PeftAdapterFolder.Read(adapterPath);
-        MergedModelExporter.Merge(model, adapter, new MergeOptions
-        {
-            Format = quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(quantization)),
-        });
-        long bytes = model.Graph.Initializers.Sum(i => i.Initializer!.ByteLength);
-        OnnxModelWriter.Write(model, output, bytes > OneFileLimit ? new ExternalDataOptions() : null);
-    }
+            Model = modelPath,
+            Adapter = adapterPath,
+            BaseFormat = quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(quantization)),
+        },
+        new ExportOptions { Kind = ExportKind.Merged, Output = output });
 }

@@ -38,7 +38,11 @@ public static class OrtRunner
     }
 
     /// <summary>Runs a session.</summary>
-    public static IReadOnlyDictionary<string, ITensor> Run(InferenceSession session, IReadOnlyDictionary<string, ITensor> feeds)
+    /// <param name="session">The session.</param>
+    /// <param name="feeds">Tensors by input name.</param>
+    /// <param name="configure">Sets options of the run.</param>
+    public static IReadOnlyDictionary<string, ITensor> Run(
+        InferenceSession session, IReadOnlyDictionary<string, ITensor> feeds, Action<RunOptions>? configure = null)
     {
         Dictionary<string, OrtValue> inputs = [];
         try
@@ -49,6 +53,7 @@ public static class OrtRunner
             }
 
             using RunOptions options = new();
+            configure?.Invoke(options);
             using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(options, inputs, session.OutputNames);
             return session.OutputNames.Zip(outputs).ToDictionary(p => p.First, p => FromOrtValue(p.Second));
         }

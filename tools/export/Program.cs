@@ -1,1 +1,3 @@
-return 0;
+using OrtQLoRA.ExportTool;
+
+return ExportApp.Run(args, Console.Out, Console.Error);

@@ -39,6 +39,13 @@ public sealed class AdapterWeights : IDisposable
     /// <summary>Where the adapter comes from, for messages.</summary>
     public string Source { get; }
 
+    /// <summary>Method and configuration of an adapter that has both.</summary>
+    /// <exception cref="ConfigurationException">It is a file of tensors alone.</exception>
+    public (IAdapterMethod Method, AdapterConfig Config) RequireConfig() => Method is not null && Config is not null
+        ? (Method, Config)
+        : throw new ConfigurationException(
+            $"{Source} holds tensors but no configuration, so that rank, scaling and targets are not known. Give the adapter's folder instead.");
+
     /// <inheritdoc/>
     public void Dispose() => _file?.Dispose();
 

@@ -27,12 +27,7 @@ public static class MergedModelExporter
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(adapter);
-        if (adapter.Method is not { } method || adapter.Config is not { } config)
-        {
-            throw new ConfigurationException(
-                $"{adapter.Source} holds tensors but no configuration, so that rank, scaling and targets are not known. Give the adapter's folder instead.");
-        }
-
+        (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
         options ??= new MergeOptions();
         if (model.Functions.Count == 0)
         {
@@ -61,6 +56,13 @@ public static class MergedModelExporter
         }
     }
 
+    /// <summary>Makes a model the base that an adapter was trained on: quantized layers become their dequantized selves.</summary>
+    /// <param name="model">The original model without functions, freshly read; it must stay alive until the result is written.</param>
+    /// <param name="config">The adapter's configuration.</param>
+    /// <param name="options">How the base was kept in training.</param>
+    internal static void PrepareBase(OnnxModel model, AdapterConfig config, MergeOptions options) =>
+        new WeightMerge(LinearFinder.Find(model), new Dictionary<string, ITensor>()).Apply(options.Format, QuantizedIn(config, options));
+
     private static MergedInitializers Merge(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, MergeOptions options)
     {
         LinearSites sites = LinearFinder.Find(model);
@@ -72,8 +74,11 @@ public static class MergedModelExporter
         }
 
         plan.Merge(merge);
-        Func<LinearModule, bool> byDefault = WeightQuantizationPass.DefaultBeside(config);
-        merge.Apply(options.Format, module => options.QuantizedModules is { } paths ? paths.Contains(module.Path) : byDefault(module));
+        merge.Apply(options.Format, QuantizedIn(config, options));
         return merge.Initializers;
     }
+
+    private static Func<LinearModule, bool> QuantizedIn(AdapterConfig config, MergeOptions options) => options.QuantizedModules is { } paths
+        ? module => paths.Contains(module.Path)
+        : WeightQuantizationPass.DefaultBeside(config);
 }

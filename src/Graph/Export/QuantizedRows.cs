@@ -8,54 +8,29 @@ namespace OrtQLoRA.Graph.Export;
 /// </summary>
 internal sealed class QuantizedRows : IMatrixRows
 {
-    private readonly Slot _slot;
+    private readonly LastUsed<IQuantizedWeight> _last;
+    private readonly IWeightFormat _format;
     private readonly WeightMatrix _weight;
 
-    public QuantizedRows(Slot slot, WeightMatrix weight)
+    public QuantizedRows(LastUsed<IQuantizedWeight> last, IWeightFormat format, WeightMatrix weight)
     {
-        _slot = slot;
+        _last = last;
+        _format = format;
         _weight = weight;
     }
 
+    /// <summary>The quantized weight.</summary>
+    public IQuantizedWeight Quantized => _last.Get(_weight, () => _format.Quantize(_weight));
+
     public void Read(long firstRow, Span<float> rows)
     {
-        IQuantizedWeight quantized = _slot.Get(_weight);
         if (_weight.IsOutByIn)
         {
-            quantized.DequantizeColumns((int)firstRow, rows);
+            Quantized.DequantizeColumns((int)firstRow, rows);
         }
         else
         {
-            quantized.DequantizeRows((int)firstRow, rows);
-        }
-    }
-
-    /// <summary>Holds the quantized weight read last.</summary>
-    internal sealed class Slot
-    {
-        private readonly IWeightFormat _format;
-        private readonly Lock _lock = new();
-        private WeightMatrix? _weight;
-        private IQuantizedWeight? _quantized;
-
-        public Slot(IWeightFormat format)
-        {
-            _format = format;
-        }
-
-        public IQuantizedWeight Get(WeightMatrix weight)
-        {
-            lock (_lock)
-            {
-                if (_quantized is null || _weight != weight)
-                {
-                    _quantized = null;
-                    _quantized = _format.Quantize(weight);
-                    _weight = weight;
-                }
-
-                return _quantized;
-            }
+            Quantized.DequantizeRows((int)firstRow, rows);
         }
     }
 }

@@ -81,14 +81,14 @@ public sealed class WeightMerge
     /// <param name="isQuantized">Which modules were quantized.</param>
     internal void Apply(IWeightFormat? format, Func<LinearModule, bool> isQuantized)
     {
-        QuantizedRows.Slot? slot = format is null ? null : new QuantizedRows.Slot(format);
+        LastUsed<IQuantizedWeight> last = new();
         foreach (LinearModule module in _sites.Modules)
         {
-            bool quantized = slot is not null && isQuantized(module);
+            bool quantized = format is not null && isQuantized(module);
             _lowRank.TryGetValue(module, out var terms);
             if (quantized || terms is not null)
             {
-                Initializers.Replace(module, Merged(module, quantized ? slot : null, terms ?? []));
+                Initializers.Replace(module, Merged(module, quantized ? new QuantizedRows(last, format!, WeightMatrix.Of(module.Sites[0])) : null, terms ?? []));
             }
         }
 
@@ -98,10 +98,15 @@ public sealed class WeightMerge
         }
     }
 
-    private static MergedWeight Merged(LinearModule module, QuantizedRows.Slot? slot, List<(float[] A, float[] B, int Rank, double Scaling)> terms)
+    private static ITensor Merged(LinearModule module, QuantizedRows? quantized, List<(float[] A, float[] B, int Rank, double Scaling)> terms)
     {
         LinearSite site = module.Sites[0];
-        IMatrixRows rows = slot is null ? new OriginalRows(site.Content) : new QuantizedRows(slot, WeightMatrix.Of(site));
+        if (quantized is not null && terms.Count == 0)
+        {
+            return new DequantizedTensor(site.Content.ElementType, quantized, site.Content.Dims);
+        }
+
+        IMatrixRows rows = quantized is null ? new OriginalRows(site.Content) : quantized;
         return new MergedWeight(
             site.Content.ElementType,
             rows,

@@ -59,7 +59,7 @@ internal static class WeightInput
 
         Value result = isFlat
             ? product
-            : builder.Reshape(product, builder.Concat(0, builder.ShapeOf(x, 0, shape.Rank - 1), builder.Int64s(outFeatures)));
+            : builder.Reshape(product, builder.Concat(0, LeadingShape(builder, x, shape.Rank - 1), builder.Int64s(outFeatures)));
         Value replaced = node.Outputs[0];
         string name = replaced.Name;
         result.Type = replaced.Type;
@@ -68,6 +68,11 @@ internal static class WeightInput
         result.Name = name;
         gemm.Name = node.Name;
     }
+
+    // Shape takes a range from opset 15 on.
+    private static Value LeadingShape(GraphBuilder builder, Value x, int count) => builder.Opset >= 15
+        ? builder.ShapeOf(x, 0, count)
+        : builder.Op("Slice", [builder.ShapeOf(x), builder.Int64s(0), builder.Int64s(count)]);
 
     /// <summary>Removes a value that nothing reads, and what only it read.</summary>
     public static void RemoveUnread(Value value)

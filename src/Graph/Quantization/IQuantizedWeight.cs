@@ -18,6 +18,13 @@ public interface IQuantizedWeight
     /// <returns>The dequantized weight [N, K], one output feature a row as in PyTorch's Linear.</returns>
     Value Emit(GraphBuilder builder, string stem, DataType type);
 
+    /// <summary>
+    /// A weight equal to this one that holds no quantized values, but fetches them whenever they are read: what it emits takes
+    /// memory only while it is written.
+    /// </summary>
+    /// <param name="again">Quantizes the original weight again; gives a weight equal to this one.</param>
+    IQuantizedWeight Streamed(Func<IQuantizedWeight> again);
+
     /// <summary>Dequantizes rows of the weight.</summary>
     /// <param name="firstRow">First input feature.</param>
     /// <param name="rows">Receives whole rows [rows, N].</param>

@@ -42,6 +42,9 @@ public sealed class WeightMatrix
     /// <summary>Name of the initializer.</summary>
     public string Name { get; }
 
+    /// <summary>The content as the initializer holds it.</summary>
+    internal ITensor Content => _content;
+
     /// <summary>Element type of the initializer.</summary>
     public DataType ElementType => _content.ElementType;
 

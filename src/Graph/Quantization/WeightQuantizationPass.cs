@@ -1,7 +1,9 @@
 using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Passes;
+using OrtQLoRA.Graph.Quantization.Eetq;
 
 namespace OrtQLoRA.Graph.Quantization;
 
@@ -28,6 +30,15 @@ public sealed class WeightQuantizationPass : GraphPass
         _format = format;
         _selector = selector ?? IsQuantizedByDefault;
     }
+
+    /// <summary>By which operators the model reads its int8 weights; <see cref="QuantizedForm.Qdq"/> by default.</summary>
+    public QuantizedForm Form { get; init; }
+
+    /// <summary>
+    /// Whether quantized values are computed again when the model is written, instead of being held: quantizing takes the
+    /// memory of one weight. The original weights must then outlive the model.
+    /// </summary>
+    public bool IsStreamed { get; init; }
 
     /// <summary>What the last run did; empty before the first.</summary>
     public QuantizationReport Report { get; private set; } = new("", []);
@@ -62,38 +73,97 @@ public sealed class WeightQuantizationPass : GraphPass
     public override bool Run(OnnxModel model)
     {
         LinearSites sites = LinearFinder.Find(model);
-        List<QuantizedLayer> layers = [];
-        foreach (LinearModule module in sites.Modules.Where(_selector))
+        LinearModule[] modules = [.. sites.Modules.Where(_selector)];
+        List<string> faults = [];
+        foreach (LinearModule module in modules)
         {
             if (!CanQuantize(module))
             {
                 throw new GraphException($"Module '{module.Path}' ({module.Kind}, {module.Storage}) cannot be quantized to {_format.Name}: only linear layers with float weights can.");
             }
 
-            layers.Add(Quantize(model, module));
+            faults.AddRange(module.Sites
+                .Select(s => (Site: s, Misfit: Int8ProductEmitter.Misfit(s, Form, TypeOf(module))))
+                .Where(s => s.Misfit is not null)
+                .Select(s => $"{s.Site.Node.Describe()} of module '{module.Path}' cannot become {Form}: {s.Misfit}. Use the form qdq, or leave the module out."));
         }
 
-        Report = new QuantizationReport(_format.Name, layers);
-        return layers.Count > 0;
+        if (faults.Count > 0)
+        {
+            throw new ConfigurationException(faults);
+        }
+
+        LastUsed<IQuantizedWeight> last = new();
+        Report = new QuantizationReport(_format.Name, [.. modules.Select(m => Quantize(model, m, last))]);
+        if (modules.Length > 0)
+        {
+            ImportDomain(model);
+        }
+
+        return modules.Length > 0;
     }
 
-    private QuantizedLayer Quantize(OnnxModel model, LinearModule module)
+    // The type that the product reads, behind any Cast; types of inner values are known only if the file states them.
+    private static DataType TypeOf(LinearModule module)
+    {
+        LinearSite site = module.Sites[0];
+        Value read = site.Node.Inputs[site.WeightIndex]!;
+        return read.ElementType.IsFloatingPoint() ? read.ElementType
+            : site.WeightChain.LastOrDefault(n => n.Is("Cast")) is { } cast ? (DataType)cast.GetInt("to", 0)
+            : site.Content.ElementType;
+    }
+
+    private QuantizedLayer Quantize(OnnxModel model, LinearModule module, LastUsed<IQuantizedWeight> last)
     {
         WeightMatrix matrix = WeightMatrix.Of(module.Sites[0]);
-        IQuantizedWeight quantized = _format.Quantize(matrix);
-        Value weight = module.Weight;
-        Value original = module.Sites[0].Node.Inputs[module.Sites[0].WeightIndex]!;
-        DataType type = original.ElementType.IsFloatingPoint() ? original.ElementType : matrix.ElementType;
-
-        // The dequantization reads initializers only, so it may stand first of all.
-        GraphBuilder builder = new(model.Graph, model.Opset, model.Graph.First);
-        Value dequantized = quantized.Emit(builder, weight.Name, type);
-        foreach (LinearSite site in module.Sites)
+        IQuantizedWeight quantized = last.Get(matrix, () => _format.Quantize(matrix));
+        if (IsStreamed)
         {
-            WeightInput.Replace(site, dequantized, isOutByIn: true, model.Opset);
+            quantized = quantized.Streamed(() => last.Get(matrix, () => _format.Quantize(matrix)));
+        }
+
+        DataType type = TypeOf(module);
+        if (Form == QuantizedForm.Qdq)
+        {
+            // The dequantization reads initializers only, so it may stand first of all.
+            GraphBuilder builder = new(model.Graph, model.Opset, model.Graph.First);
+            Value dequantized = quantized.Emit(builder, module.Weight.Name, type);
+            foreach (LinearSite site in module.Sites)
+            {
+                WeightInput.Replace(site, dequantized, isOutByIn: true, model.Opset);
+            }
+        }
+        else
+        {
+            Int8ProductEmitter emitter = new(
+                model,
+                Form,
+                quantized as EetqWeight ?? throw new ConfigurationException($"The form {Form} takes weights of the format eetq, not {_format.Name}."),
+                module.Weight.Name,
+                type);
+            foreach (LinearSite site in module.Sites)
+            {
+                emitter.Replace(site);
+            }
         }
 
         return new QuantizedLayer(
             module.Path, matrix.Name, module.InFeatures, module.OutFeatures, matrix.ByteLength, quantized.ByteLength, quantized.Error);
+    }
+
+    private void ImportDomain(OnnxModel model)
+    {
+        switch (Form)
+        {
+            case QuantizedForm.MatMulInt8:
+                model.OpsetImports[OperatorDomains.OrtQLoRA] = OperatorDomains.OrtQLoRAVersion;
+                break;
+            case QuantizedForm.MatMulNBits:
+            case QuantizedForm.Qdq when model.Graph.AllNodes().Any(n => n.Is("DequantizeLinear", OperatorDomains.Microsoft)):
+                model.OpsetImports.TryAdd(OperatorDomains.Microsoft, 1);
+                break;
+            default:
+                break;
+        }
     }
 }

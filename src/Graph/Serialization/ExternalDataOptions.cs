@@ -21,6 +21,12 @@ public sealed class ExternalDataOptions
     /// </summary>
     public bool IncludeAttributes { get; init; }
 
+    /// <summary>
+    /// Bytes at which a further data file begins, named like the first with .1, .2 and so on appended; a larger tensor has a file of
+    /// its own. Default: no limit.
+    /// </summary>
+    public long LargestFile { get; init; } = long.MaxValue;
+
     internal string FileNameFor(string modelPath)
     {
         string name = FileName ?? Path.GetFileName(modelPath) + ".data";
@@ -38,6 +44,11 @@ public sealed class ExternalDataOptions
         if (Threshold < 0)
         {
             faults.Add($"The external data threshold is {Threshold} bytes; 0 or more is expected.");
+        }
+
+        if (LargestFile < 1)
+        {
+            faults.Add($"The largest external data file is {LargestFile} bytes; 1 or more is expected.");
         }
 
         if (Alignment < 1 || !int.IsPow2(Alignment))

@@ -13,7 +13,7 @@ public static class OnnxModelWriter
     /// <param name="model">The model.</param>
     /// <param name="path">The file to create or replace; its folder must exist.</param>
     /// <param name="externalData">
-    /// How to lay weights into a data file beside the model; null to keep all in one file, which ends at 2 GB.
+    /// How to lay weights into data files beside the model; null to keep all in one file, which ends at 2 GB.
     /// </param>
     /// <exception cref="ConfigurationException">The model is too large for one file, or the options are wrong.</exception>
     /// <exception cref="FileWriteException">The file cannot be written.</exception>
@@ -21,20 +21,32 @@ public static class OnnxModelWriter
     {
         ExternalDataLayout? layout = externalData is null ? null : new ExternalDataLayout(externalData.FileNameFor(path), externalData);
         ModelSerializer serializer = new(model, layout);
-        if (layout?.IsUsed != true)
+        if (layout is null or { Locations: [] })
         {
             AtomicFile.Write(path, serializer.Write);
             return;
         }
 
-        // Both files are whole before either gets its name.
-        string dataPath = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, layout.Location);
-        using AtomicFile data = AtomicFile.Create(dataPath);
-        using AtomicFile file = AtomicFile.Create(path);
-        data.Fill(layout.Write);
-        file.Fill(serializer.Write);
-        data.Commit();
-        file.Commit();
+        // All files are whole before any gets its name.
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        List<AtomicFile> files = [];
+        try
+        {
+            for (int i = 0; i < layout.Locations.Count; i++)
+            {
+                int index = i;
+                files.Add(AtomicFile.Create(Path.Combine(folder, layout.Locations[i])));
+                files[i].Fill(stream => layout.Write(index, stream));
+            }
+
+            files.Add(AtomicFile.Create(path));
+            files[^1].Fill(serializer.Write);
+            files.ForEach(f => f.Commit());
+        }
+        finally
+        {
+            files.ForEach(f => f.Dispose());
+        }
     }
 
     /// <summary>Serializes a model to memory, for a session that is created from bytes.</summary>

@@ -41,7 +41,8 @@ internal sealed class TensorProtoBuilder(ExternalDataLayout? layout)
             return false;
         }
 
-        Refer(proto, layout.Location, layout.Place(tensor), tensor.ByteLength);
+        (string location, long offset) = layout.Place(tensor);
+        Refer(proto, location, offset, tensor.ByteLength);
         return true;
     }
 

@@ -7,7 +7,7 @@ namespace OrtQLoRA.Trainer.Runs;
 
 /// <summary>
 /// The folder that a run writes: <c>config.resolved.json</c>, <c>metrics.jsonl</c>, <c>quantization.json</c>,
-/// <c>adapter/</c>, <c>best/</c> and <c>checkpoints/</c>. Files appear whole or not at all; metrics grow line by line.
+/// <c>base.json</c>, <c>adapter/</c>, <c>best/</c> and <c>checkpoints/</c>. Files appear whole or not at all; metrics grow line by line.
 /// </summary>
 public sealed class RunFolder
 {
@@ -39,6 +39,9 @@ public sealed class RunFolder
 
     /// <summary>Error of each quantized weight.</summary>
     public string QuantizationFile => System.IO.Path.Combine(Path, "quantization.json");
+
+    /// <summary>What model was trained, with the hash of its weights.</summary>
+    public string BaseFile => System.IO.Path.Combine(Path, Graph.Export.Runs.BaseModelRecord.FileName);
 
     /// <summary>Result of the evaluation after training.</summary>
     public string EvaluationFile => System.IO.Path.Combine(Path, "eval.json");
@@ -91,7 +94,7 @@ public sealed class RunFolder
     internal void Clear()
     {
         string[] events = Directory.GetFiles(Path, EventFileCallback.FilePrefix + "*");
-        foreach (string file in (string[])[MetricsFile, ConfigFile, QuantizationFile, EvaluationFile, SamplesFile, ReportFile, .. events])
+        foreach (string file in (string[])[MetricsFile, ConfigFile, QuantizationFile, EvaluationFile, BaseFile, SamplesFile, ReportFile, .. events])
         {
             File.Delete(file);
         }

@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.Onnx;
 using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Safetensors;
@@ -28,7 +29,7 @@ public static class PeftAdapterFolder
     // PyTorch's loaders look for this.
     private static readonly KeyValuePair<string, string> Format = new("format", "pt");
 
-    /// <summary>Reads an adapter: a folder with configuration, or a safetensors file with tensors alone.</summary>
+    /// <summary>Reads an adapter: a folder with configuration, a safetensors file with tensors alone, or an <c>.onnx_adapter</c> file.</summary>
     /// <param name="path">The folder or file.</param>
     /// <param name="registry">Known methods; null for <see cref="AdapterRegistry.Default"/>.</param>
     /// <returns>The adapter; dispose it to release the mapped file.</returns>
@@ -39,9 +40,9 @@ public static class PeftAdapterFolder
         registry ??= AdapterRegistry.Default;
         if (!Directory.Exists(path))
         {
-            return File.Exists(path)
-                ? ReadFile(path, registry)
-                : throw new ModelFormatException($"There is no adapter at '{path}': neither a folder with {ConfigFile} nor a safetensors file.");
+            return !File.Exists(path) ? throw new ModelFormatException($"There is no adapter at '{path}': neither a folder with {ConfigFile} nor a safetensors file.")
+                : path.EndsWith(OnnxAdapterFile.Extension, StringComparison.OrdinalIgnoreCase) ? OnnxAdapterReader.Read(path)
+                : ReadFile(path, registry);
         }
 
         string weights = Path.Combine(path, WeightsFile);

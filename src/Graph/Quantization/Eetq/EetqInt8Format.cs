@@ -12,15 +12,19 @@ public sealed class EetqInt8Format : IWeightFormat
     public string Name => "eetq";
 
     /// <inheritdoc/>
-    public IQuantizedWeight Quantize(WeightMatrix weight)
+    public IQuantizedWeight Quantize(WeightMatrix weight) => QuantizeToPlain(weight);
+
+    /// <summary>
+    /// Quantizes to plain int8 [K, N]. A weight that was dequantized from this format gets back the form it comes from.
+    /// </summary>
+    /// <exception cref="ModelFormatException">The weight holds infinities, NaN or values whose scale fp16 cannot hold.</exception>
+    public static EetqWeight QuantizeToPlain(WeightMatrix weight)
     {
         ArgumentNullException.ThrowIfNull(weight);
-        return QuantizeToPlain(weight);
+        return weight.Content is IQuantizedSource { Quantized: EetqWeight known } ? known.AsOriginal()
+            : weight.IsOutByIn ? FromRows(weight)
+            : FromColumns(weight);
     }
-
-    /// <summary>Quantizes to plain int8 [K, N].</summary>
-    /// <exception cref="ModelFormatException">The weight holds infinities, NaN or values whose scale fp16 cannot hold.</exception>
-    public static EetqWeight QuantizeToPlain(WeightMatrix weight) => weight.IsOutByIn ? FromRows(weight) : FromColumns(weight);
 
     // [K, N]: the magnitudes of the columns are known only after one reading, so the weight is read twice.
     private static EetqWeight FromColumns(WeightMatrix weight)

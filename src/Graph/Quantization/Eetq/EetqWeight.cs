@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Quantization.Eetq;
@@ -6,15 +7,31 @@ namespace OrtQLoRA.Graph.Quantization.Eetq;
 /// <summary>A weight as plain EETQ int8: q [K, N] and one fp16 scale for each output feature.</summary>
 public sealed class EetqWeight : IQuantizedWeight
 {
-    private readonly byte[] _quantized;
+    // DequantizeLinear has an axis from this opset on; ONNX Runtime's own operator of that name has one in any.
+    private const long FirstOpsetWithAxis = 13;
+
+    private readonly Func<byte[]> _quantized;
     private readonly Half[] _scales;
     private readonly float[] _widened;
+    private readonly bool _isStreamed;
 
     internal EetqWeight(byte[] quantized, Half[] scales, int inFeatures, QuantizationError error)
+        : this(() => quantized, scales, inFeatures, error, isStreamed: false)
+    {
+    }
+
+    /// <summary>A weight whose values are fetched each time they are asked for.</summary>
+    /// <param name="quantized">Fetches q [K, N], row-major.</param>
+    /// <param name="scales">The stored scales [N].</param>
+    /// <param name="inFeatures">K.</param>
+    /// <param name="error">Distance from the original.</param>
+    /// <param name="isStreamed">Whether fetching costs enough that emitted tensors must wait until they are read.</param>
+    internal EetqWeight(Func<byte[]> quantized, Half[] scales, int inFeatures, QuantizationError error, bool isStreamed)
     {
         _quantized = quantized;
         _scales = scales;
         _widened = Array.ConvertAll(scales, s => (float)s);
+        _isStreamed = isStreamed;
         InFeatures = inFeatures;
         Error = error;
     }
@@ -26,19 +43,56 @@ public sealed class EetqWeight : IQuantizedWeight
     public int OutFeatures => _scales.Length;
 
     /// <summary>q [K, N], row-major.</summary>
-    public ReadOnlySpan<sbyte> Quantized => MemoryMarshal.Cast<byte, sbyte>(_quantized);
+    public ReadOnlySpan<sbyte> Quantized => MemoryMarshal.Cast<byte, sbyte>(_quantized());
 
     /// <summary>The stored scales [N].</summary>
     public ReadOnlySpan<Half> Scales => _scales;
 
     /// <inheritdoc/>
-    public long ByteLength => _quantized.Length + (2L * _scales.Length);
+    public long ByteLength => ((long)InFeatures * OutFeatures) + (2L * OutFeatures);
 
     /// <inheritdoc/>
     public QuantizationError Error { get; }
 
     /// <summary>The bytes in the layout <see cref="EetqLayout.Name"/>, padded to whole tiles.</summary>
     public byte[] Pack() => EetqLayout.PackPadded(Quantized, InFeatures, OutFeatures);
+
+    /// <inheritdoc/>
+    public IQuantizedWeight Streamed(Func<IQuantizedWeight> again) =>
+        new EetqWeight(() => ((EetqWeight)again())._quantized(), _scales, InFeatures, Error, isStreamed: true);
+
+    /// <summary>The same weight where it stands for itself: no error.</summary>
+    internal EetqWeight AsOriginal() => new(_quantized, _scales, InFeatures, new QuantizationError(0, 0, 0, 0), _isStreamed);
+
+    /// <summary>q as a tensor [K, N].</summary>
+    internal ITensor ToTensor() => Tensor(DataType.Int8, [InFeatures, OutFeatures], () => _quantized());
+
+    /// <summary>q as a tensor [N, K].</summary>
+    internal ITensor ToTransposedTensor() => Tensor(DataType.Int8, [OutFeatures, InFeatures], () => Transpose(_quantized(), InFeatures, OutFeatures));
+
+    /// <summary>q as the blocks [N, K / block, block] of MatMulNBits: one output feature after the other, 128 added, the last block padded with 0.</summary>
+    internal ITensor ToBlocks(int blockSize)
+    {
+        int blocks = (InFeatures + blockSize - 1) / blockSize;
+        return Tensor(DataType.UInt8, [OutFeatures, blocks, blockSize], () =>
+        {
+            const byte zeroPoint = 128;
+            byte[] transposed = Transpose(_quantized(), InFeatures, OutFeatures);
+            byte[] result = new byte[OutFeatures * blocks * blockSize];
+            result.AsSpan().Fill(zeroPoint);
+            for (int n = 0; n < OutFeatures; n++)
+            {
+                Span<byte> row = result.AsSpan(n * blocks * blockSize, InFeatures);
+                transposed.AsSpan(n * InFeatures, InFeatures).CopyTo(row);
+                foreach (ref byte value in row)
+                {
+                    value ^= zeroPoint;
+                }
+            }
+
+            return result;
+        });
+    }
 
     /// <inheritdoc/>
     /// <remarks>
@@ -49,19 +103,15 @@ public sealed class EetqWeight : IQuantizedWeight
     public Value Emit(GraphBuilder builder, string stem, DataType type)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        if (builder.Opset < 13)
-        {
-            throw new GraphException($"Weight '{stem}' cannot be quantized in a graph of opset {builder.Opset}: DequantizeLinear has an axis from opset 13 on.");
-        }
-
         bool inHalf = type == DataType.Float16 && builder.Opset >= 19;
-        Value quantized = builder.Graph.AddInitializer(
-            builder.Graph.Names.Reserve(stem + "_quantized"),
-            new DenseTensor(DataType.Int8, [OutFeatures, InFeatures], Transpose(_quantized, InFeatures, OutFeatures)));
+        Value quantized = builder.Graph.AddInitializer(builder.Graph.Names.Reserve(stem + "_quantized"), ToTransposedTensor());
         Value scales = builder.Graph.AddInitializer(
             builder.Graph.Names.Reserve(stem + "_scale"),
             inHalf ? DenseTensor.Vector(_scales) : DenseTensor.Vector(_widened));
-        return builder.Cast(builder.Op("DequantizeLinear", [quantized, scales], ("axis", 0)), type);
+        string domain = builder.Opset >= FirstOpsetWithAxis ? "" : OperatorDomains.Microsoft;
+        Node node = builder.Emit("DequantizeLinear", domain, [quantized, scales], 1, ("axis", 0));
+        node.Outputs[0].Type ??= new OnnxType.Tensor(scales.ElementType, Shape.Of([OutFeatures, InFeatures]));
+        return builder.Cast(node.Outputs[0], type);
     }
 
     private static byte[] Transpose(byte[] matrix, int rows, int columns)
@@ -89,10 +139,11 @@ public sealed class EetqWeight : IQuantizedWeight
     /// <inheritdoc/>
     public void DequantizeRows(int firstRow, Span<float> rows)
     {
+        ReadOnlySpan<sbyte> quantized = Quantized;
         int columns = OutFeatures;
         for (int start = 0; start < rows.Length; start += columns, firstRow++)
         {
-            EetqInt8.DequantizeRow(Quantized.Slice(firstRow * columns, columns), _widened, rows.Slice(start, columns));
+            EetqInt8.DequantizeRow(quantized.Slice(firstRow * columns, columns), _widened, rows.Slice(start, columns));
         }
     }
 
@@ -110,4 +161,7 @@ public sealed class EetqWeight : IQuantizedWeight
             }
         }
     }
+
+    private ITensor Tensor(DataType type, long[] dims, Func<byte[]> make) =>
+        _isStreamed ? new DeferredTensor(type, dims, make) : new DenseTensor(type, dims, make());
 }

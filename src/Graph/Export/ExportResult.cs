@@ -1,0 +1,22 @@
+using OrtQLoRA.Graph.Quantization;
+
+namespace OrtQLoRA.Graph.Export;
+
+/// <summary>What an export wrote.</summary>
+public sealed class ExportResult
+{
+    /// <summary>The file or folder that was asked for.</summary>
+    public required string Output { get; init; }
+
+    /// <summary>The ONNX model, if one was written.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>The <c>.onnx_adapter</c> file, if one was written.</summary>
+    public string? OnnxAdapter { get; init; }
+
+    /// <summary>Error of each int8 weight against the weight that was trained; null if none was made.</summary>
+    public QuantizationReport? Quantization { get; init; }
+
+    /// <summary>What the reader of the result should know, for example what a server will ignore.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+}

@@ -1,0 +1,69 @@
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Adapters.Lora;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+
+namespace OrtQLoRA.Graph.Export.OnnxAdapter;
+
+/// <summary>
+/// Splits a trained model into a base that many adapters can share and one <c>.onnx_adapter</c>: LoRA matrices become optional
+/// inputs, and so do weights that were trained themselves, with the base's values as defaults.
+/// </summary>
+internal static class OnnxAdapterExporter
+{
+    private const long FirstIrVersionWithOptionalInputs = 4;
+
+    /// <summary>Gives the model its optional inputs.</summary>
+    /// <param name="model">The base model as it was in training; changed in place.</param>
+    /// <param name="adapter">The adapter with method and configuration.</param>
+    /// <param name="type">Element type of the LoRA matrices.</param>
+    /// <returns>The adapter's tensors by input name.</returns>
+    /// <exception cref="ConfigurationException">The adapter does not fit the model, or its method cannot stand beside the base.</exception>
+    public static IReadOnlyDictionary<string, ITensor> Split(OnnxModel model, AdapterWeights adapter, DataType type)
+    {
+        (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
+        LinearSites sites = LinearFinder.Find(model);
+        AdapterPlan plan = method.Plan(sites, config);
+        if (plan is not LoraPlan && plan.Tensors.Count > 0)
+        {
+            throw new ConfigurationException($"Adapters of method '{method.Name}' cannot become an .onnx_adapter, which holds LoRA matrices and trained weights. Export with --to merged.");
+        }
+
+        IReadOnlyDictionary<string, ITensor> tensors = new InitialValues(adapter, plan).Tensors;
+        OrderedDictionary<string, ITensor> parameters = new(StringComparer.Ordinal);
+        foreach (TrainedWeight weight in plan.TrainedWeights)
+        {
+            Open(model, sites, weight, tensors[weight.FileKey], parameters);
+        }
+
+        if (plan is LoraPlan lora)
+        {
+            OptionalLora branches = new(model, type, t => tensors[t.FileKey], parameters);
+            foreach (LoraLayer layer in lora.Layers)
+            {
+                branches.Insert(layer);
+            }
+        }
+
+        model.IrVersion = Math.Max(model.IrVersion, FirstIrVersionWithOptionalInputs);
+        return parameters;
+    }
+
+    // The initializer stays as the default of an input of its name.
+    private static void Open(OnnxModel model, LinearSites sites, TrainedWeight weight, ITensor trained, OrderedDictionary<string, ITensor> parameters)
+    {
+        foreach (ModelParameter parameter in weight.Tied.Prepend(weight.Parameter))
+        {
+            Value value = parameter.Value;
+            if (value.Initializer is not { } content || (weight.IsCopy && sites.Parameters.Any(p => p != parameter && p.Value == value)))
+            {
+                throw new ConfigurationException(
+                    $"The trained weight '{parameter.Name}' {(value.Initializer is null ? "is a Constant node" : "shares its initializer with a weight that was not trained")} and cannot become an input of its own. Export with --to merged.");
+            }
+
+            model.Graph.MarkAsInput(value);
+            value.Type = content.ToOnnxType();
+            parameters[value.Name] = ConvertedTensor.Like(parameter.IsTransposed ? new TransposedTensor(trained) : trained, content);
+        }
+    }
+}
