@@ -23,6 +23,7 @@ internal static class CommandLineApp
             verbose,
             InspectCommand.Create(context),
             TrainCommand.Create(context),
+            ArtifactsCommand.Create(context),
             EvalCommand.Create(context),
             GradientsCommand.Create(context),
             GenerateCommand.Create(context),

@@ -185,6 +185,22 @@ public sealed class OnnxGraph
         value.Initializer = null;
     }
 
+    /// <summary>Puts the inputs into another order, for callers that feed by position.</summary>
+    /// <param name="names">Each input's name once, in the new order.</param>
+    /// <exception cref="GraphException">The names are not those of the inputs.</exception>
+    public void OrderInputs(IReadOnlyList<string> names)
+    {
+        ArgumentNullException.ThrowIfNull(names);
+        string[] unknown = [.. names.Where(n => !_inputs.Any(i => i.Name == n)), .. _inputs.Select(i => i.Name).Except(names)];
+        if (unknown.Length > 0 || names.Count != _inputs.Count)
+        {
+            throw new GraphException($"Graph '{Name}' has the inputs {string.Join(", ", _inputs.Select(i => i.Name))}, not {string.Join(", ", names)}: they cannot be put into that order.");
+        }
+
+        _inputs.Clear();
+        _inputs.AddRange(names.Select(n => _values[n]));
+    }
+
     /// <summary>Hands a value to the caller, after the present outputs.</summary>
     public void AddOutput(Value value)
     {

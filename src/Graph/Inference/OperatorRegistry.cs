@@ -69,6 +69,7 @@ internal sealed class OperatorRegistry
         ContribRules.Register(registry);
         Int8MatrixRules.Register(registry);
         NativeOperatorRules.Register(registry);
+        TrainingRules.Register(registry);
         ControlFlowRules.Register(registry);
         ContentRules.Register(registry);
         return registry;

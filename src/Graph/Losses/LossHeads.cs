@@ -12,6 +12,8 @@ public static class LossHeads
         MeanSquaredErrorLoss.Regression,
         MeanSquaredErrorLoss.Plain,
         new ContrastiveLoss(),
+        AbsoluteErrorLoss.Instance,
+        BinaryCrossEntropyLoss.Instance,
     ];
 
     /// <summary>Every head.</summary>

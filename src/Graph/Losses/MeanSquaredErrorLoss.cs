@@ -1,5 +1,4 @@
 using OrtQLoRA.Graph.IR;
-using OrtQLoRA.Graph.Training;
 
 namespace OrtQLoRA.Graph.Losses;
 
@@ -21,21 +20,9 @@ public sealed class MeanSquaredErrorLoss : ILossHead
     public string Name { get; }
 
     /// <inheritdoc/>
-    public LossAttachment Attach(OnnxModel model, Value output)
+    public LossAttachment Attach(OnnxModel model, Value output) => ElementwiseLoss.Attach(model, output, Name, (b, prediction, target) =>
     {
-        if (!output.ElementType.IsFloatingPoint())
-        {
-            throw new GraphException($"The loss '{Name}' needs a floating-point output, but '{output}' is not floating-point. Choose another output.");
-        }
-
-        OnnxGraph graph = model.Graph;
-        LossNames.Free(graph, ArtifactNames.Target, Name);
-        LossNames.Free(graph, ArtifactNames.Loss, Name);
-        Value target = graph.AddInput(ArtifactNames.Target, DataType.Float, output.Shape);
-        GraphBuilder b = new(graph, model.Opset) { Scope = "loss/" };
-        Value difference = b.Sub(b.Cast(output, DataType.Float), target);
-        Value loss = b.Op("ReduceMean", [b.Mul(difference, difference)], ("keepdims", 0));
-        loss.Name = ArtifactNames.Loss;
-        return new LossAttachment(loss, target, null);
-    }
+        Value difference = b.Sub(prediction, target);
+        return b.Mul(difference, difference);
+    });
 }

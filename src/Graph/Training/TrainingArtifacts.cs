@@ -3,7 +3,8 @@ using OrtQLoRA.Graph.IR;
 namespace OrtQLoRA.Graph.Training;
 
 /// <summary>
-/// What graph building hands to an engine (dialect <c>session</c>). Training and eval models hold the frozen weights as
+/// What graph building hands to an engine, here in the dialect <c>session</c>; for <c>ort-training</c> see
+/// <see cref="OrtTraining.OrtTrainingDialect"/>. Training and eval models hold the frozen weights as
 /// initializers of the same names with the same <see cref="ITensor"/> objects, so that an engine can share them.
 /// </summary>
 /// <remarks>
@@ -39,6 +40,9 @@ public sealed class TrainingArtifacts : IDisposable
 
     /// <summary>What the caller feeds at each step: the model's own inputs, then labels or target.</summary>
     public required IReadOnlyList<string> UserInputs { get; init; }
+
+    /// <summary>Frozen weights that are inputs of both models; none in the dialect <c>session</c>.</summary>
+    public IReadOnlyList<FrozenParameter> FrozenParameters { get; internal set; } = [];
 
     /// <inheritdoc/>
     public void Dispose()

@@ -3,7 +3,6 @@ using OrtQLoRA.Graph.Gradients;
 using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Losses;
-using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Passes;
 using OrtQLoRA.Graph.Passes.MixedPrecision;
 using OrtQLoRA.Graph.Quantization;
@@ -56,25 +55,22 @@ public static class TrainingGraphBuilder
 
         UseHalfPrecision([training, eval], options.HalfPrecision);
         (IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups) = Group(adapter.Parameters, options);
-        Differentiate(training, loss, parameters, gradients, options.HalfPrecision);
+        Differentiate(training, loss, parameters, gradients, options);
         FinishHalfPrecision([training, eval], options.HalfPrecision);
         Finish(training);
         Finish(eval);
-        return new TrainingGraph
+        TrainingArtifacts artifacts = new()
         {
-            Adapter = adapter,
-            Quantization = quantization,
-            Artifacts = new TrainingArtifacts
-            {
-                TrainingModel = training,
-                EvalModel = eval,
-                OptimizerModel = OptimizerModelBuilder.Build(options.Optimizer, parameters, groups, options.MaxGradNorm),
-                Parameters = parameters,
-                Groups = groups,
-                OptimizerStates = options.Optimizer.StateNames,
-                UserInputs = [.. modelInputs, loss.Target.Name],
-            },
+            TrainingModel = training,
+            EvalModel = eval,
+            OptimizerModel = options.Dialect.BuildOptimizer(options.Optimizer, parameters, groups, options.MaxGradNorm),
+            Parameters = parameters,
+            Groups = groups,
+            OptimizerStates = options.Optimizer.StateNames,
+            UserInputs = [.. modelInputs, loss.Target.Name],
         };
+        options.Dialect.Finish(artifacts, model);
+        return new TrainingGraph { Adapter = adapter, Quantization = quantization, Artifacts = artifacts };
     }
 
     /// <summary>
@@ -138,23 +134,17 @@ public static class TrainingGraphBuilder
     }
 
     /// <summary>Appends backward pass and gradient accumulation.</summary>
-    private static void Differentiate(OnnxModel model, LossAttachment loss, IReadOnlyList<TrainableParameter> parameters, GradientOptions options, DataType? half)
+    private static void Differentiate(
+        OnnxModel model, LossAttachment loss, IReadOnlyList<TrainableParameter> parameters, GradientOptions rules, TrainingGraphOptions options)
     {
         OnnxGraph graph = model.Graph;
-        Value weight = graph.AddInput(ArtifactNames.LossWeight, DataType.Float, Shape.Scalar);
+        Value? weight = options.Dialect.AddLossWeight(graph);
         Value[] inputs = [.. parameters.Select(p => graph.GetValue(p.Name))];
         GraphBuilder builder = new(graph, model.Opset) { Scope = "accumulate/" };
-        Value? scale = half == DataType.Float16 ? graph.AddInput(ArtifactNames.LossScale, DataType.Float, Shape.Scalar) : null;
-        Value seed = scale is null ? weight : builder.Mul(weight, scale);
-        IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, seed, inputs, options);
-        foreach (Value input in inputs)
-        {
-            Value buffer = graph.AddInput(ArtifactNames.AccumulationBuffer(input.Name), input.Type);
-            Value sum = builder.Add(buffer, scale is null ? gradients[input] : builder.Div(gradients[input], scale));
-            sum.Name = ArtifactNames.AccumulationOutput(input.Name);
-            sum.Type = input.Type;
-            graph.AddOutput(sum);
-        }
+        Value? scale = options.HalfPrecision == DataType.Float16 ? graph.AddInput(ArtifactNames.LossScale, DataType.Float, Shape.Scalar) : null;
+        Value? seed = scale is null || weight is null ? weight ?? scale : builder.Mul(weight, scale);
+        IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, seed, inputs, rules);
+        options.Dialect.Accumulate(model, builder, [.. inputs.Select(i => (i, scale is null ? gradients[i] : builder.Div(gradients[i], scale)))]);
     }
 
     private static void UseHalfPrecision(IEnumerable<OnnxModel> models, DataType? half)

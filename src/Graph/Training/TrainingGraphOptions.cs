@@ -59,6 +59,9 @@ public sealed class TrainingGraphOptions
     /// <summary>Size of the noise on embeddings in training (NEFTune); null for none.</summary>
     public double? NeftuneAlpha { get; init; }
 
+    /// <summary>For which engine; the session engine by default.</summary>
+    public ArtifactDialect Dialect { get; init; } = SessionDialect.Instance;
+
     /// <summary>Seed of first values and dropout masks.</summary>
     public int Seed { get; init; }
 }

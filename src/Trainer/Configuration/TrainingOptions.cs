@@ -205,6 +205,9 @@ public sealed class TrainingOptions
     /// <summary>Which operators the training graph may use.</summary>
     public OpsMode Ops { get; set; }
 
+    /// <summary>What runs the steps.</summary>
+    public EngineKind Engine { get; set; }
+
     /// <summary>
     /// How native operators multiply by int8 weights; without them it has no effect. Every mode but fp32 rounds activations,
     /// so that a run no longer follows another framework's step by step.

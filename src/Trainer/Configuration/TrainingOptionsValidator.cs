@@ -19,7 +19,17 @@ internal static class TrainingOptionsValidator
         }
     }
 
-    internal static IReadOnlyList<string> Faults(TrainingOptions o)
+    /// <summary>The same for a command that writes a training graph and has no data.</summary>
+    internal static void ValidateForArtifacts(TrainingOptions options)
+    {
+        IReadOnlyList<string> faults = Faults(options, needsData: false);
+        if (faults.Count > 0)
+        {
+            throw new ConfigurationException(faults);
+        }
+    }
+
+    internal static IReadOnlyList<string> Faults(TrainingOptions o, bool needsData = true)
     {
         List<string> faults = [];
         void Require(bool condition, string fault)
@@ -31,8 +41,8 @@ internal static class TrainingOptionsValidator
         }
 
         Require(o.Model.Length > 0, "No model is given: pass --model with the ONNX file to fine-tune.");
-        Require(o.Data.Length > 0, "No training data is given: pass --data with a .jsonl or .txt file.");
-        Require(o.Out.Length > 0, "No run folder is given: pass --out with the folder to write.");
+        Require(!needsData || o.Data.Length > 0, "No training data is given: pass --data with a .jsonl or .txt file.");
+        Require(o.Out.Length > 0, "No folder is given: pass --out with the folder to write.");
         RequireExists(faults, "--model", o.Model);
         RequireExists(faults, "--data", o.Data);
         RequireExists(faults, "--eval-data", o.EvalData);
@@ -67,6 +77,9 @@ internal static class TrainingOptionsValidator
         Require(o.Threads is >= 0 and <= MostThreads, $"--threads is {o.Threads}; it must lie in 0 (one a core) to {MostThreads}.");
         ValidateCourse(o, Require);
         ValidateKeeping(o, Require);
+        Require(
+            o.Engine == EngineKind.Session || (!o.Device.IsCuda && o.Precision == ComputePrecision.Fp32),
+            $"--engine ort-training runs on the CPU in fp32, not with --device {o.Device} --precision {OptionText.Name(o.Precision)}; train with --engine session.");
         faults.AddRange(o.Optimizer.Faults());
         return faults;
     }

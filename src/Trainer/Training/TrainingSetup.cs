@@ -2,14 +2,14 @@ using OrtQLoRA.CustomOps;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.IR;
-using OrtQLoRA.Graph.Losses;
-using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Quantization;
 using OrtQLoRA.Graph.Training;
+using OrtQLoRA.Graph.Training.OrtTraining;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
 using OrtQLoRA.Trainer.Engines;
+using OrtQLoRA.Trainer.Engines.OrtTraining;
 
 namespace OrtQLoRA.Trainer.Training;
 
@@ -54,35 +54,18 @@ internal sealed class TrainingSetup : IDisposable
     /// <param name="callback">Is told the stages.</param>
     internal static TrainingSetup Create(OnnxModel model, ModelFacts facts, AdapterSettings settings, TrainingOptions options, ITrainingCallback callback)
     {
+        if (options.Engine == EngineKind.OrtTraining)
+        {
+            TrainingRuntime.Require();
+        }
+
         CustomOpLibrary? native = NativeOperators.Find(options, model, callback);
         callback.OnStage(native is null ? "Building the training graph" : $"Building the training graph with native int8 products ({native.CpuPath})");
-        TrainingGraph graph = TrainingGraphBuilder.Build(model, new TrainingGraphOptions
-        {
-            Method = settings.Method,
-            Adapter = settings.Config,
-            InitialWeights = settings.Initial,
-            Loss = settings.Task == TrainingTask.Embedding ? new ContrastiveLoss(options.Pooling, options.SimilarityScale) : LossHeads.Get(OptionText.Name(settings.Task)),
-            LossOutput = facts.LossOutput,
-            WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
-            QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
-            NativeOperators = native is null ? null : options.Compute,
-            AvailableOperators = options.Device.IsCuda ? native?.CudaOperators : native?.Operators,
-            HalfPrecision = options.Precision switch
-            {
-                ComputePrecision.Fp16 => DataType.Float16,
-                ComputePrecision.Bf16 => DataType.BFloat16,
-                _ => null,
-            },
-            Optimizer = OptimizerRegistry.Create(options.Optimizer),
-            MaxGradNorm = options.MaxGradNorm,
-            GroupOf = options.LoraPlusRatio is null && options.NoDecay is null ? null : new ParameterGrouping(options.LoraPlusRatio ?? 1, options.NoDecay ?? []).GroupOf,
-            NeftuneAlpha = options.NeftuneAlpha,
-            Seed = unchecked((int)options.Seed),
-        });
+        TrainingGraph graph = TrainingGraphSetup.Build(model, facts, settings, options, native, DialectOf(options.Engine));
         try
         {
             callback.OnStage("Creating the sessions");
-            SessionTrainingEngine engine = new(graph.Artifacts, new EngineOptions
+            EngineOptions engineOptions = new()
             {
                 Device = options.Device,
                 UseTf32 = options.UseTf32,
@@ -91,7 +74,10 @@ internal sealed class TrainingSetup : IDisposable
                 PrepackWeights = options.PrepackWeights,
                 ProfilePrefix = options.Profile,
                 CustomOps = native,
-            });
+            };
+            ITrainingEngine engine = options.Engine == EngineKind.OrtTraining
+                ? new OrtTrainingEngine(graph.Artifacts, engineOptions)
+                : new SessionTrainingEngine(graph.Artifacts, engineOptions);
             long trainedOfBase = graph.Adapter.Plan.TrainedWeights.Sum(w => w.Parameter.Content.ElementCount());
             long all = model.Graph.Initializers.Where(i => i.Initializer!.ElementType.IsFloatingPoint()).Sum(i => i.Initializer!.ElementCount());
             return new TrainingSetup(facts, settings, graph, engine, all - trainedOfBase);
@@ -116,6 +102,11 @@ internal sealed class TrainingSetup : IDisposable
         _graph.Dispose();
         _settings.Dispose();
     }
+
+    /// <summary>The training session sums micro-batches as they are, so the graph takes their weights as an input.</summary>
+    private static ArtifactDialect DialectOf(EngineKind engine) => engine == EngineKind.OrtTraining
+        ? new OrtTrainingDialect(new OrtTrainingOptions { HasEngineInputs = true })
+        : SessionDialect.Instance;
 
     private static string ModuleOf(string parameter)
     {

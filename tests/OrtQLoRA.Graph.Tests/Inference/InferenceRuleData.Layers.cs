@@ -66,5 +66,9 @@ internal static partial class InferenceRuleData
         new("com.microsoft::SkipSimplifiedLayerNormalization", "float[batch, n, 4]; float[batch, n, 4]; float[4]", "", "float[batch, n, 4]"),
         new("com.microsoft::EmbedLayerNormalization", "int32[batch, sequence]; int32[batch, sequence]; float[9, 4]; float[9, 4]; float[2, 4]; float[4]; float[4]", "", "float[batch, sequence, 4]; int32[batch]; float[batch, sequence, 4]"),
         new("com.microsoft::GatherBlockQuantized", "uint8[9, 16]; int64[batch, n]; float[9, 1]", "quantize_axis=1; gather_axis=0; bits=4; block_size=32", "float[batch, n, 32]"),
+        new("com.microsoft::InPlaceAccumulatorV2", "float[batch, 3]; float[batch, 3]; bool[1]", "", "bool[1]; float[batch, 3]", Runs: false),
+        new("com.microsoft::AdamWOptimizer", "float[1]; int64[1]; float[3]; float[3]; float[3]; float[3]", "", "bool[1]", Runs: false),
+        new("com.microsoft::SGDOptimizerV2", "float[1]; float[3]; float[3]", "", "bool[1]", Runs: false),
+        new("com.microsoft::InplaceClipGradNorm", "float[3]", "", "float[3]", Runs: false),
     ];
 }

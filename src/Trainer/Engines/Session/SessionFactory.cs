@@ -11,7 +11,7 @@ internal sealed class SessionFactory
     /// (transposed, dequantized); our own passes have folded the small constants already. CommonSubexpressionElimination
     /// would merge the forward and backward dequantization of a weight, so that its float form lives through the whole step.
     /// </summary>
-    private const string HarmfulOptimizers = "ConstantFolding;CommonSubexpressionElimination";
+    internal const string HarmfulOptimizers = "ConstantFolding;CommonSubexpressionElimination";
 
     private readonly EngineOptions _options;
     private readonly FrozenWeights _weights;

@@ -13,12 +13,18 @@ internal static class SessionRun
         }
         catch (OnnxRuntimeException e)
         {
-            bool outOfRange = e.Message.Contains("out of data bounds", StringComparison.Ordinal)
-                || e.Message.Contains("out of range", StringComparison.OrdinalIgnoreCase);
-            string remedy = outOfRange
-                ? " An index lies outside a table: token ids must lie in the vocabulary, and lines must not be longer than the positions the model knows (cut them with --max-length)."
-                : "";
-            throw new EngineException($"ONNX Runtime failed in the {what}: {e.Message}{remedy}", e, outOfRange);
+            throw Error($"the {what}", e);
         }
+    }
+
+    /// <summary>The runtime's error as ours, with a remedy where one is known.</summary>
+    internal static EngineException Error(string what, OnnxRuntimeException e)
+    {
+        bool outOfRange = e.Message.Contains("out of data bounds", StringComparison.Ordinal)
+            || e.Message.Contains("out of range", StringComparison.OrdinalIgnoreCase);
+        string remedy = outOfRange
+            ? " An index lies outside a table: token ids must lie in the vocabulary, and lines must not be longer than the positions the model knows (cut them with --max-length)."
+            : "";
+        return new EngineException($"ONNX Runtime failed in {what}: {e.Message}{remedy}", e, outOfRange);
     }
 }
