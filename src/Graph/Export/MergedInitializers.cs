@@ -40,10 +40,22 @@ internal sealed class MergedInitializers
     /// <summary>Gives a module another weight, in the orientation and type of its present one.</summary>
     public void Replace(LinearModule module, ITensor content)
     {
+        if (module.Slice is { } slice)
+        {
+            SetPart(module.Weight, slice, content);
+            return;
+        }
+
         if (!IsShared(module))
         {
             Set(module.Weight, content);
             return;
+        }
+
+        if (module.Sites.FirstOrDefault(s => s.IsFused) is { } fused)
+        {
+            throw new ConfigurationException(
+                $"Module '{module.Path}' shares its weight '{module.Weight.Name}' with a module that stays as it is, and lies inside {fused.Node.Describe()}, which cannot be given a copy. Train both modules or neither.");
         }
 
         ChangedStructure = true;
@@ -67,7 +79,11 @@ internal sealed class MergedInitializers
     /// <param name="isCopy">Whether other readers of a shared initializer keep the original.</param>
     public void Replace(ModelParameter parameter, ITensor content, bool isCopy)
     {
-        if (isCopy && parameter.WeightOf is { } module)
+        if (parameter.Slice is { } slice)
+        {
+            SetPart(parameter.Value, slice, content);
+        }
+        else if (isCopy && parameter.WeightOf is { } module)
         {
             Replace(module, content);
         }
@@ -83,13 +99,20 @@ internal sealed class MergedInitializers
         if (module.Bias is { } bias && ConstantContent.Of(bias) is { } content)
         {
             float[] sum = content.ToFloats();
-            for (int i = 0; i < sum.Length; i++)
+            long start = module.Sites[0].BiasSlice?.Start ?? 0;
+            for (int i = 0; i < values.Length; i++)
             {
-                sum[i] += values[i] / module.Sites[0].BiasFactor;
+                sum[start + i] += values[i] / module.Sites[0].BiasFactor;
             }
 
             Set(bias, ConvertedTensor.Like(DenseTensor.Of(content.Dims, sum), content));
             return;
+        }
+
+        if (module.Sites.FirstOrDefault(s => s.IsFused) is { } fused)
+        {
+            throw new ConfigurationException(
+                $"Module '{module.Path}' has no bias to add to and lies inside {fused.Node.Describe()}, behind which none can be added. Train without lora_bias.");
         }
 
         ChangedStructure = true;
@@ -119,6 +142,17 @@ internal sealed class MergedInitializers
     {
         Replaced.Add(value.Name);
         SetContent(value, content);
+    }
+
+    private void SetPart(Value value, WeightSlice slice, ITensor content)
+    {
+        if (ConstantContent.Of(value) is not PatchedTensor patched)
+        {
+            patched = new PatchedTensor(ConstantContent.Of(value)!);
+            Set(value, patched);
+        }
+
+        patched.Replace(slice, content);
     }
 
     private bool IsShared(LinearModule module)

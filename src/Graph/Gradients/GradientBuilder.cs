@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Passes.Decomposition;
 
 namespace OrtQLoRA.Graph.Gradients;
 
@@ -55,6 +56,7 @@ public sealed class GradientBuilder
         options ??= new GradientOptions();
         CheckArguments(model, loss, withRespectTo);
         GradientBuilder builder = new(model, loss, withRespectTo, options.Rules ?? GradientRuleRegistry.CreateDefault());
+        builder.CheckQuantizers(withRespectTo, loss);
         builder.CheckReachable(withRespectTo, loss, options.Unreachable);
 
         HashSet<Value> forwardInitializers = [.. model.Graph.Initializers];
@@ -82,6 +84,16 @@ public sealed class GradientBuilder
             {
                 throw new GraphException($"Value '{value}' has no floating-point type, so that no gradient can be taken by it. Leave it out.");
             }
+        }
+    }
+
+    // Rounded activations carry no gradient; passing them over would leave out part of it without a word.
+    private void CheckQuantizers(IReadOnlyCollection<Value> withRespectTo, Value loss)
+    {
+        if (GradientPath.FindQuantizer(_model.Graph, loss, withRespectTo) is var (quantizer, source))
+        {
+            throw new UnsupportedOpException(
+                $"No gradient passes {quantizer.Describe()}, which lies between the loss and trainable '{source.Name}'. {UntrainableOps.Remedy(quantizer)}.");
         }
     }
 
@@ -147,11 +159,13 @@ public sealed class GradientBuilder
 
         Value? behind = _path.FindSourceBehind(node);
         long opset = _model.OpsetImports.TryGetValue(node.Domain, out long version) ? version : _model.Opset;
-        string remedy = node.Subgraphs.Any()
-            ? "Control flow (If, Loop, Scan) is not differentiated: replace it by the branch or the unrolled body that training takes"
-            : _model.Functions.Any(f => f.Domain == node.Domain && f.Name == node.OpType)
-                ? "It is a function of the model: inline functions first"
-                : $"Add a rule under Gradients/Rules or decompose {node.OpType} first. {_rules.DescribeKnown(node.Domain)}";
+        string remedy = _model.Functions.Any(f => f.Domain == node.Domain && f.Name == node.OpType)
+            ? "It is a function of the model: inline functions first"
+            : DecompositionTable.Refusal(node) is { } refusal
+            ? $"It is taken apart for training as a rule, but not here: {refusal}"
+            : UntrainableOps.Remedy(node) is { } known
+            ? known
+            : $"Add a rule under Gradients/Rules or decompose {node.OpType} first. {_rules.DescribeKnown(node.Domain)}";
         throw new UnsupportedOpException(
             $"No gradient rule for '{node.OpType}' ({(node.Domain.Length == 0 ? "" : $"domain '{node.Domain}', ")}opset {opset}) at node '{(node.Name.Length > 0 ? node.Name : "making " + node.Outputs[0].Name)}', which lies between the loss and trainable '{behind?.Name}'. {remedy.TrimEnd('.')}.");
     }

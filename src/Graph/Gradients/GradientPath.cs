@@ -61,6 +61,41 @@ internal sealed class GradientPath
         return new GradientPath(onPath, nodes, sources);
     }
 
+    /// <summary>
+    /// The first operator that rounds activations to integers between a source and the loss, and the source; null if there is
+    /// none.
+    /// </summary>
+    public static (Node Quantizer, Value Source)? FindQuantizer(OnnxGraph graph, Value loss, IReadOnlyCollection<Value> sources)
+    {
+        Dictionary<Value, Value> dependent = sources.ToDictionary(s => s);
+        Dictionary<Value, (Node, Value)> rounded = [];
+        foreach (Node node in graph.Nodes.Where(n => !n.Is("Shape") && !n.Is("Size")))
+        {
+            Value[] read = [.. ReadValues(node, graph)];
+            (Node, Value)? origin = read.Where(rounded.ContainsKey).Select(v => ((Node, Value)?)rounded[v]).FirstOrDefault();
+            Value? source = read.Select(v => dependent.GetValueOrDefault(v)).FirstOrDefault(v => v is not null);
+            if (source is not null && NonDifferentiableOps.Contains(node) && UntrainableOps.Remedy(node) is not null)
+            {
+                origin ??= (node, source);
+            }
+
+            foreach (Value output in node.Outputs)
+            {
+                if (origin is { } known)
+                {
+                    rounded[output] = known;
+                }
+
+                if (source is not null && MayCarryGradient(output) && !NonDifferentiableOps.Contains(node))
+                {
+                    dependent[output] = source;
+                }
+            }
+        }
+
+        return rounded.TryGetValue(loss, out (Node, Value) found) ? found : null;
+    }
+
     /// <summary>A value to differentiate by that lies behind a node, for error messages.</summary>
     public Value? FindSourceBehind(Node node)
     {

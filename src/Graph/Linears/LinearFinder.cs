@@ -10,9 +10,12 @@ namespace OrtQLoRA.Graph.Linears;
 /// </summary>
 public static class LinearFinder
 {
-    // One entry for each form that a layer takes; a further one (fused attention) is one more line.
+    // One entry for each form that a layer takes.
     private static readonly Func<Node, LinearSite?>[] Patterns =
-        [ProductPattern.Match, EmbeddingPattern.Match, ConvolutionPattern.Match, BlockQuantizedPattern.Match];
+        [ProductPattern.Match, EmbeddingPattern.Match, ConvolutionPattern.Match, BlockQuantizedPattern.Match, BlockQuantizedEmbeddingPattern.Match];
+
+    // Operators that hold several layers.
+    private static readonly Func<Node, IEnumerable<LinearSite>>[] FusedPatterns = [FusedQkvPattern.Match, FusedEmbeddingPattern.Match];
 
     /// <summary>Searches the main graph and its subgraphs. The model is not changed.</summary>
     public static LinearSites Find(OnnxModel model)
@@ -21,10 +24,10 @@ public static class LinearFinder
         List<LinearSite> sites = [];
         foreach (Node node in model.Graph.AllNodes())
         {
-            if (Patterns.Select(p => p(node)).FirstOrDefault(s => s is not null) is { } site && !InitializerNames.IsBuffer(site.Weight.Name))
-            {
-                sites.Add(site);
-            }
+            IEnumerable<LinearSite> found = Patterns.Select(p => p(node)).FirstOrDefault(s => s is not null) is { } single
+                ? [single]
+                : FusedPatterns.SelectMany(p => p(node));
+            sites.AddRange(found.Where(s => !InitializerNames.IsBuffer(s.Weight.Name)));
         }
 
         ModuleNaming.Apply(model, sites);

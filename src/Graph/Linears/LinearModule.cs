@@ -29,6 +29,9 @@ public sealed class LinearModule
     /// <summary>The value that holds the weight.</summary>
     public Value Weight => Sites[0].Weight;
 
+    /// <summary>The part of <see cref="Weight"/> that is this module's; null for all of it.</summary>
+    public WeightSlice? Slice => Sites[0].Slice;
+
     /// <summary>The value that holds the bias, or null.</summary>
     public Value? Bias => Sites[0].Bias;
 

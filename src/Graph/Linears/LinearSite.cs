@@ -14,7 +14,7 @@ public sealed class LinearSite
     /// <summary>How the weight is applied.</summary>
     public required LinearKind Kind { get; init; }
 
-    /// <summary>The MatMul, Gemm, MatMulNBits, Gather or Conv that applies the weight.</summary>
+    /// <summary>The MatMul, Gemm, MatMulNBits, Gather, Conv or fused operator that applies the weight.</summary>
     public required Node Node { get; init; }
 
     /// <summary>Position of the weight among the node's inputs; 0 for a product <c>W x</c>, see <see cref="IsWeightLeft"/>.</summary>
@@ -26,8 +26,11 @@ public sealed class LinearSite
     /// </summary>
     public required Value Weight { get; init; }
 
-    /// <summary>Content of <see cref="Weight"/>.</summary>
+    /// <summary>Content of <see cref="Weight"/>, or of the part of it that <see cref="Slice"/> names.</summary>
     public required ITensor Content { get; init; }
+
+    /// <summary>The part of <see cref="Weight"/> that is this module's; null for all of it.</summary>
+    public WeightSlice? Slice { get; init; }
 
     /// <summary>The nodes between weight and product, from the weight on.</summary>
     public IReadOnlyList<Node> WeightChain { get; init; } = [];
@@ -57,6 +60,9 @@ public sealed class LinearSite
     /// <summary>The value that holds the bias [out], if one is added (by Gemm or by the Add that follows).</summary>
     public Value? Bias { get; internal set; }
 
+    /// <summary>The part of <see cref="Bias"/> that is this module's; null for all of it.</summary>
+    public WeightSlice? BiasSlice { get; internal set; }
+
     /// <summary>The node that adds the bias; the same as <see cref="Node"/> for Gemm and Conv, null without bias.</summary>
     public Node? BiasNode { get; internal set; }
 
@@ -68,6 +74,12 @@ public sealed class LinearSite
 
     /// <summary>Whether the product is <c>W x</c>, with the features along the second-last axis, rather than <c>x W</c>.</summary>
     public bool IsWeightLeft => Kind == LinearKind.Linear && WeightIndex == 0;
+
+    /// <summary>
+    /// Whether the node does more than apply the weight (attention with its projections, embeddings with their norm), so that
+    /// <see cref="Product"/> and <see cref="Output"/> are not this module's. Training graphs have no such sites.
+    /// </summary>
+    public bool IsFused { get; init; }
 
     /// <summary>The product alone: before the bias, unless the node adds it itself.</summary>
     public Value Product => Node.Outputs[0];

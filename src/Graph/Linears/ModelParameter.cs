@@ -14,7 +14,10 @@ public sealed class ModelParameter
     /// <summary>The initializer, or the output of a Constant node.</summary>
     public required Value Value { get; init; }
 
-    /// <summary>Content of <see cref="Value"/>.</summary>
+    /// <summary>The part of <see cref="Value"/> that is this parameter; null for all of it.</summary>
+    public WeightSlice? Slice { get; init; }
+
+    /// <summary>Content of <see cref="Value"/>, or of the part of it that <see cref="Slice"/> names.</summary>
     public required ITensor Content { get; init; }
 
     /// <summary>Whether the two dimensions of the initializer are PyTorch's in reverse order.</summary>

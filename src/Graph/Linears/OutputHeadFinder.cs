@@ -21,7 +21,7 @@ internal static class OutputHeadFinder
     /// <param name="sites">Every site, with its module path.</param>
     public static void Mark(OnnxGraph graph, IReadOnlyList<LinearSite> sites)
     {
-        Dictionary<Node, LinearSite> linears = sites.Where(s => s.Kind == LinearKind.Linear).ToDictionary(s => s.Node);
+        Dictionary<Node, LinearSite> linears = sites.Where(s => s is { Kind: LinearKind.Linear, IsFused: false }).ToDictionary(s => s.Node);
         HashSet<long> vocabularies = [.. sites.Where(s => s.Kind == LinearKind.Embedding).Select(s => s.InFeatures)];
         foreach (Value output in graph.Outputs)
         {

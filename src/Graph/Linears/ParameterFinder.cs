@@ -15,6 +15,7 @@ internal static partial class ParameterFinder
         List<ModelParameter> parameters = [];
         HashSet<string> names = new(StringComparer.Ordinal);
         HashSet<Value> claimed = [];
+        HashSet<(Value, WeightSlice?)> biases = [];
         foreach (LinearModule module in sites.Modules)
         {
             LinearSite site = module.Sites[0];
@@ -22,12 +23,19 @@ internal static partial class ParameterFinder
             if (site.Storage == WeightStorage.Dense)
             {
                 string name = NameOf(site.Weight, module.Path, "weight");
-                Add(new ModelParameter { Name = name, Value = site.Weight, Content = site.Content, IsTransposed = IsTransposed(site), WeightOf = module });
+                Add(new ModelParameter { Name = name, Value = site.Weight, Slice = site.Slice, Content = site.Content, IsTransposed = IsTransposed(site), WeightOf = module });
             }
 
-            if (module.Bias is { } bias && ConstantContent.Of(bias) is { } content && claimed.Add(bias))
+            if (module.Bias is { } bias && ConstantContent.Of(bias) is { } content && (claimed.Add(bias) || site.BiasSlice is not null) && biases.Add((bias, site.BiasSlice)))
             {
-                Add(new ModelParameter { Name = NameOf(bias, module.Path, "bias"), Value = bias, Content = content, BiasOf = module });
+                Add(new ModelParameter
+                {
+                    Name = NameOf(bias, module.Path, "bias"),
+                    Value = bias,
+                    Slice = site.BiasSlice,
+                    Content = site.BiasSlice is { } part ? new SlicedTensor(content, part.Axis, part.Start, part.Length) : content,
+                    BiasOf = module,
+                });
             }
         }
 

@@ -11,4 +11,10 @@ public enum WeightStorage
 
     /// <summary>Blocks of packed integers, read by com.microsoft MatMulNBits.</summary>
     MatMulNBits,
+
+    /// <summary>Blocks of packed integers, read by com.microsoft GatherBlockQuantized.</summary>
+    GatherBlockQuantized,
+
+    /// <summary>Integers behind a Cast to floating point, from which a zero point may be taken, and a Mul by scales.</summary>
+    CastAndScale,
 }

@@ -6,8 +6,16 @@ namespace OrtQLoRA.Graph.Passes;
 public static class NormalisationPipeline
 {
     /// <summary>
+    /// <see cref="ForTraining"/> of a model whose key/value cache goes first, as training starts every sequence anew. Names of
+    /// initializers and of inputs and outputs that are no cache stay.
+    /// </summary>
+    /// <param name="keepSymbolic">As for <see cref="ForTraining"/>.</param>
+    public static PassPipeline ForTrainingWithoutCache(Func<Value, bool>? keepSymbolic = null) =>
+        new([new CacheEliminationPass(), .. ForTraining(keepSymbolic).Passes]);
+
+    /// <summary>
     /// Passes for a copy of a model that is to be trained: no functions, no Constant nodes, no initializers that are
-    /// inputs too, opset 21 or later, no nodes that do nothing, no branches whose condition is known, types wherever
+    /// inputs too, opset 21 or later, no nodes that do nothing, no branches whose condition is known, no fused operators that can be taken apart, types wherever
     /// they follow, shape arithmetic folded as far as shapes are static, nothing that no output needs.
     /// </summary>
     /// <param name="keepSymbolic">
@@ -27,6 +35,8 @@ public static class NormalisationPipeline
         new ConstantFoldingPass(keepSymbolic),
         new IfFoldingPass(),
         new ShapeInferencePass(),
+        new DecompositionPass(),
+        new ConstantFoldingPass(keepSymbolic),
         new IdentityEliminationPass(),
         new DeadNodeEliminationPass(),
 

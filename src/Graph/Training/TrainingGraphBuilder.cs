@@ -27,7 +27,8 @@ public static class TrainingGraphBuilder
     public static TrainingGraph Build(OnnxModel model, TrainingGraphOptions options)
     {
         OnnxModel training = ModelCloner.Clone(model);
-        NormalisationPipeline.ForTraining(MayBeTrained).Run(training);
+        NormalisationPipeline.ForTrainingWithoutCache(MayBeTrained).Run(training);
+        new SlicedWeightPass().Run(training);
         new RewritePass(new PowStrengthReduction()).Run(training);
         new DeadNodeEliminationPass().Run(training);
         QuantizationReport quantization = Quantize(training, options);

@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Passes;
 
 namespace OrtQLoRA.Trainer.Data;
 
@@ -12,7 +13,7 @@ public sealed record ModelInput(string Name, DataType ElementType, Shape? Shape)
     internal static readonly string[] TokenInputs = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
 
     /// <summary>Whether an input belongs to a key/value cache, which training leaves empty.</summary>
-    internal static bool IsCache(string name) => name.StartsWith("past", StringComparison.Ordinal) || name is "use_cache_branch" or "cache_position";
+    internal static bool IsCache(string name) => CacheEliminationPass.IsCacheInput(name);
 
     /// <summary>The size of an axis if it is a number.</summary>
     internal long? FixedSize(int axis) => Shape is not null && axis < Shape.Rank ? Shape[axis].Value : null;

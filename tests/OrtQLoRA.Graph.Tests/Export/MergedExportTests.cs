@@ -27,7 +27,7 @@ public sealed class MergedExportTests
         ["ts11_bert_encoder"], ["ts13_distilbert_initializers_as_inputs"], ["ts14_albert_shared_layers"], ["ts17_gpt2"], ["ts17_t5"],
         ["ts17_clip_text"], ["dyn18_gpt2_external"], ["dyn18_llama_unoptimized"], ["dyn18_local_functions"], ["dyn18_mlp"],
         ["dyn18_modernbert"], ["dyn21_gemma"], ["dyn23_llama_attention_op"], ["fp16_llama"], ["genai_gemma_fp32_cpu"],
-        ["optimum_llama_with_past"], ["ortopt_gpt2"],
+        ["optimum_llama_with_past"], ["ortopt_gpt2"], ["ortopt_bert_classifier"], ["ortopt_bert_fp16"],
     ];
 
     [TestMethod]
@@ -38,6 +38,7 @@ public sealed class MergedExportTests
     [DataRow("ts14_albert_shared_layers")]
     [DataRow("ts17_gpt2")]
     [DataRow("dyn18_llama_unoptimized")]
+    [DataRow("ortopt_bert_classifier")]
     public void Merge_OntoQuantizedBase_EqualsTheAdapterBesideIt(string name) => AssertMergeEqualsInsert(name, new EetqInt8Format());
 
     private static void AssertMergeEqualsInsert(string name, IWeightFormat? format)
@@ -51,6 +52,7 @@ public sealed class MergedExportTests
 
         using OnnxModel beside = OnnxModelReader.Read(file);
         NormalisationPipeline.ForTraining().Run(beside);
+        new SlicedWeightPass().Run(beside);
         if (format is not null)
         {
             new WeightQuantizationPass(format).Run(beside);

@@ -34,5 +34,5 @@ public sealed class NormalisedDiscoveryTests
         Assert.AreEqual("", string.Join("\n", parameters));
     }
 
-    private static string Describe(LinearModule module) => $"{module} {module.Kind} {module.Storage} {(module.IsOutputHead ? "head" : "")}";
+    private static string Describe(LinearModule module) => $"{module} {module.Kind} {(module.Storage == WeightStorage.Dense ? "" : "quantized")} {(module.IsOutputHead ? "head" : "")}";
 }

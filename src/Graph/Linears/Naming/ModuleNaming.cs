@@ -38,18 +38,18 @@ internal sealed partial class ModuleNaming
 
     private void NameAll()
     {
-        Dictionary<(Value, LinearKind), string> byWeight = [];
-        foreach (IGrouping<(Value Weight, LinearKind Kind), LinearSite> group in _sites.GroupBy(m => (m.Weight, m.Kind)))
+        Dictionary<(Value, LinearKind, WeightSlice?), string> byWeight = [];
+        foreach (IGrouping<(Value, LinearKind, WeightSlice?), LinearSite> group in _sites.GroupBy(m => (m.Weight, m.Kind, m.Slice)))
         {
             string[] paths = [.. group.Select(Choose).Distinct()];
             byWeight[group.Key] = paths.Length > 1 && OwnPath(group.First()) is { } own && !IsNamedForOtherKind(group.First(), own) ? own : paths[0];
         }
 
         HashSet<string> taken = new(StringComparer.Ordinal);
-        Dictionary<(Value, LinearKind), string> unique = [];
+        Dictionary<(Value, LinearKind, WeightSlice?), string> unique = [];
         foreach (LinearSite site in _sites)
         {
-            (Value, LinearKind) key = (site.Weight, site.Kind);
+            (Value, LinearKind, WeightSlice?) key = (site.Weight, site.Kind, site.Slice);
             if (!unique.TryGetValue(key, out string? path))
             {
                 unique[key] = path = MakeUnique(site, byWeight[key], taken);
@@ -61,6 +61,12 @@ internal sealed partial class ModuleNaming
 
     private string Choose(LinearSite site)
     {
+        if (site.ModulePath.Length > 0)
+        {
+            // The pattern knows better: one of several modules in a fused operator.
+            return site.ModulePath;
+        }
+
         string? own = OwnPath(site);
         NodeScopes.Scope? scope = NodeScopes.Of(site.Node);
         string path = (own, scope) switch

@@ -16,6 +16,11 @@ internal static partial class NodeScopes
     /// </summary>
     public static Scope? Of(Node node)
     {
+        if (node.Metadata.TryGetValue(FusedQkv.ModuleKey, out string? module))
+        {
+            return new Scope(module, true);
+        }
+
         string? recorded =
             node.Metadata.TryGetValue("pkg.torch.onnx.name_scopes", out string? scopes) ? SecondLast(Quoted().Matches(scopes).Select(m => m.Groups[1].Value + m.Groups[2].Value))
             : node.Metadata.TryGetValue("namespace", out string? space) ? SecondLast(space.Split('/').Select(part => part.Split(':')[0].Trim()))

@@ -7,12 +7,12 @@ namespace OrtQLoRA.Graph.Linears.Patterns;
 internal static class BiasFinder
 {
     /// <summary>The constant vector [out] behind a value, or null if it is anything else.</summary>
-    public static Value? Vector(Value? value, long length) =>
+    public static WeightTrace? Vector(Value? value, long length) =>
         WeightTrace.Of(value) is { IsFloat: true, IsDequantized: false } trace
         && trace.Content.Dims is [.., long last]
         && last == length
         && trace.Content.Dims.SkipLast(1).All(d => d == 1)
-            ? trace.Root
+            ? trace
             : null;
 
     /// <summary>Gives the site its bias, if the product goes nowhere but into an Add with a constant vector.</summary>
@@ -27,9 +27,9 @@ internal static class BiasFinder
         if (SoleReader(product) is { } add && add.Is("Add") && add.Inputs[0] != add.Inputs[1])
         {
             Value? other = add.Inputs[0] == product ? add.Inputs[1] : add.Inputs[0];
-            if (Vector(other, site.OutFeatures) is { } bias && IsOfSameModule(site.Node, add, bias))
+            if (Vector(other, site.OutFeatures) is { } bias && IsOfSameModule(site.Node, add, bias.Root))
             {
-                (site.Bias, site.BiasNode) = (bias, add);
+                (site.Bias, site.BiasNode, site.BiasSlice) = (bias.Root, add, bias.Slice);
             }
         }
     }

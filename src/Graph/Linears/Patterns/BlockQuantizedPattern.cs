@@ -33,7 +33,7 @@ internal static class BlockQuantizedPattern
         };
         if (BiasFinder.Vector(node.InputOrNull(5), outFeatures) is { } bias)
         {
-            (site.Bias, site.BiasNode) = (bias, node);
+            (site.Bias, site.BiasNode) = (bias.Root, node);
         }
         else
         {

@@ -23,7 +23,8 @@ internal static class ConvolutionPattern
             Weight = trace.Root,
             Content = trace.Content,
             WeightChain = trace.Chain,
-            Storage = trace.IsDequantized ? WeightStorage.DequantizeLinear : WeightStorage.Dense,
+            Slice = trace.Slice,
+            Storage = trace.Storage,
             IsOutByIn = true,
             InFeatures = inPerGroup * node.GetInt("group", 1),
             OutFeatures = outChannels,
@@ -31,7 +32,7 @@ internal static class ConvolutionPattern
         };
         if (BiasFinder.Vector(node.InputOrNull(2), outChannels) is { } bias)
         {
-            (site.Bias, site.BiasNode) = (bias, node);
+            (site.Bias, site.BiasNode) = (bias.Root, node);
         }
 
         return site;

@@ -51,7 +51,8 @@ internal static class ProductPattern
             Weight = trace.Root,
             Content = trace.Content,
             WeightChain = trace.Chain,
-            Storage = trace.IsDequantized ? WeightStorage.DequantizeLinear : WeightStorage.Dense,
+            Slice = trace.Slice,
+            Storage = trace.Storage,
             IsOutByIn = isOutByIn,
             InFeatures = inFeatures,
             OutFeatures = outFeatures,
@@ -62,7 +63,7 @@ internal static class ProductPattern
         {
             if (BiasFinder.Vector(addend, outFeatures) is { } bias)
             {
-                (site.Bias, site.BiasNode, site.BiasFactor) = (bias, node, node.GetFloat("beta", 1));
+                (site.Bias, site.BiasNode, site.BiasFactor, site.BiasSlice) = (bias.Root, node, node.GetFloat("beta", 1), bias.Slice);
             }
         }
         else if (!isWeightLeft)
