@@ -28,7 +28,7 @@ namespace OrtQLoRA.Trainer;
 /// RunExporter.ExportMerged(RunFolder.Open("run"), "merged.onnx");
 /// </code>
 /// </example>
-public static class QLoraTrainer
+public static partial class QLoraTrainer
 {
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 

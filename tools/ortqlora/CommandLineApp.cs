@@ -49,6 +49,11 @@ internal static class CommandLineApp
                 error.WriteLine(fault.Message);
             }
 
+            foreach (string flag in parsed.UnmatchedTokens.Where(t => t.StartsWith("--", StringComparison.Ordinal)))
+            {
+                error.WriteLine($"Did you mean {NearestName.Of(flag, parsed.CommandResult.Command.Options.Select(o => o.Name))}?");
+            }
+
             error.WriteLine($"'ortqlora {string.Join(' ', CommandPath(parsed))} --help' shows what there is.".Replace("  ", " ", StringComparison.Ordinal));
             return UserError;
         }

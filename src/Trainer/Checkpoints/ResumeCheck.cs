@@ -11,14 +11,14 @@ internal static class ResumeCheck
     [
         "max-steps", "epochs", "lr", "lr-schedule", "warmup-steps", "warmup-ratio", "lr-cycles", "lr-power", "min-lr", "decay-steps", "decay-type",
         "max-grad-norm", "early-stopping", "early-stopping-threshold", "on-divergence", "spike-factor", "eval-every", "threads", "chunk-tokens",
-        "compute", "ops", "gradient-checkpointing",
+        "compute", "ops", "device", "device-memory", "tf32",
     ];
 
     /// <summary>Settings that decide what is shown and kept, not what is learnt, or files that are compared by content.</summary>
     private static readonly HashSet<string> Free =
     [
         "model", "data", "tokenizer", "init-adapter", "out", "eval-data", "resume", "force", "save-every", "keep-checkpoints", "no-prepack", "profile",
-        "load-best", "samples", "no-report", "no-tensorboard", "schema-version",
+        "load-best", "samples", "no-report", "no-tensorboard", "version",
     ];
 
     /// <summary>Names of all settings treated apart from the rest.</summary>

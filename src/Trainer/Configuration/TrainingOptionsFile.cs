@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using OrtQLoRA.Graph;
@@ -12,6 +13,12 @@ namespace OrtQLoRA.Trainer.Configuration;
 /// </summary>
 public static class TrainingOptionsFile
 {
+    /// <summary>The key that holds <see cref="Version"/>.</summary>
+    public const string VersionKey = "version";
+
+    /// <summary>Version of the form that this program writes; it reads this and older ones.</summary>
+    public const int Version = 1;
+
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
     /// <summary>Sets what a file says.</summary>
@@ -62,7 +69,7 @@ public static class TrainingOptionsFile
     /// <param name="task">The task, where it was taken from an adapter; null to write what the options say.</param>
     public static string ToJson(TrainingOptions options, TrainingTask? task = null)
     {
-        JsonObject root = [];
+        JsonObject root = new() { [VersionKey] = Version };
         foreach (TrainingOption option in TrainingOptionCatalog.All)
         {
             object? value = option.Read(options);
@@ -98,16 +105,27 @@ public static class TrainingOptionsFile
         {
             return $"{shownAs} is '{text}'; {e.Message}.";
         }
+        catch (ConfigurationException e)
+        {
+            return $"{shownAs}: {e.Message}";
+        }
     }
 
     private static void Apply(string path, TrainingOptions options, List<string> faults, YamlNode key, YamlNode value)
     {
         string name = ((key as YamlScalarNode)?.Value ?? "").Replace('_', '-');
         string where = $"{path}:{key.Start.Line}: {name}";
+        if (name == VersionKey)
+        {
+            CheckVersion(where, (value as YamlScalarNode)?.Value, faults);
+            return;
+        }
+
         TrainingOption? option = TrainingOptionCatalog.Find(name);
         if (option is null)
         {
-            faults.Add($"{where} is no setting; known are {string.Join(", ", TrainingOptionCatalog.All.Select(o => o.Name))}.");
+            string nearest = ForeignNames.Find(name) ?? NearestName.Of(name, TrainingOptionCatalog.All.Select(o => o.Name));
+            faults.Add($"{where} is no setting; did you mean '{nearest}'? 'ortqlora train --help' lists all.");
             return;
         }
 
@@ -122,6 +140,18 @@ public static class TrainingOptionsFile
         if (text is not null && TrySet(options, option, text, where) is string fault)
         {
             faults.Add(fault);
+        }
+    }
+
+    private static void CheckVersion(string where, string? text, List<string> faults)
+    {
+        if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int version) || version < 1)
+        {
+            faults.Add($"{where} is '{text}'; it must be a whole number from 1 to {Version}.");
+        }
+        else if (version > Version)
+        {
+            faults.Add($"{where} is {version}, but this program knows versions up to {Version}: the file was written for a newer one. Update OrtQLoRA, or write the file for version {Version}.");
         }
     }
 }

@@ -7,7 +7,7 @@ namespace OrtQLoRA.Trainer.Reports;
 /// <summary>Two runs side by side: figures, differing settings, curves.</summary>
 public sealed class RunComparison
 {
-    private static readonly HashSet<string> Uninteresting = ["out", "resume", "force"];
+    private static readonly HashSet<string> Uninteresting = ["out", "resume", "force", "version"];
 
     /// <summary>Compares.</summary>
     /// <param name="first">The first run.</param>

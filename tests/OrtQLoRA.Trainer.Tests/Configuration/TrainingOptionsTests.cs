@@ -44,11 +44,11 @@ public sealed class TrainingOptionsTests
     [TestMethod]
     public void Apply_UnknownKeyAndWrongValue_ListsBothWithLines()
     {
-        ConfigurationException e = Assert.ThrowsExactly<ConfigurationException>(() => Apply("c.yaml", "lr: fast\nlearning-rates: 1\n"));
+        ConfigurationException e = Assert.ThrowsExactly<ConfigurationException>(() => Apply("c.yaml", "lr: fast\nlearning-rate: 1\n"));
 
         Assert.HasCount(2, e.Faults);
         StringAssert.Contains(e.Faults[0], ":1: lr is 'fast'; it must be a number");
-        StringAssert.Contains(e.Faults[1], ":2: learning-rates is no setting");
+        StringAssert.Contains(e.Faults[1], ":2: learning-rate is no setting; did you mean 'lr'?");
     }
 
     [TestMethod]

@@ -90,6 +90,41 @@ public sealed class TrainingLoopTests
     }
 
     [TestMethod]
+    public void Run_LossIsNaNAndPolicyIsSkip_LeavesTheUpdateOut()
+    {
+        RecordingEngine engine = new(losses: [1, double.NaN, 1]);
+        Warnings warnings = new();
+
+        StepMetrics[] steps = Run(engine, new TrainingOptions { Batch = 1, MaxSteps = 3, Shuffle = false, OnDivergence = DivergencePolicy.Skip }, warnings, 3, 3);
+
+        Assert.HasCount(2, engine.Rates);
+        CollectionAssert.AreEqual(new string?[] { null, "skipped", null }, steps.Select(s => s.Diverged).ToArray());
+        StringAssert.Contains(warnings.Messages.Single(), "data:2");
+    }
+
+    [TestMethod]
+    public void Run_LossJumps_IsLeftOutOnceThereAreEnoughLosses()
+    {
+        RecordingEngine engine = new(losses: [.. Enumerable.Repeat(1.0, 22), 5, 1]);
+
+        StepMetrics[] steps = Run(
+            engine, new TrainingOptions { Batch = 1, MaxSteps = 24, Shuffle = false, OnDivergence = DivergencePolicy.Skip, SpikeFactor = 2 }, new Warnings(), 3, 3);
+
+        CollectionAssert.AreEqual(new long[] { 23 }, steps.Where(s => s.Diverged is not null).Select(s => s.Step).ToArray());
+    }
+
+    [TestMethod]
+    public void Run_NothingButNaN_StopsAfterTenInARow()
+    {
+        RecordingEngine engine = new(losses: [double.NaN]);
+
+        TrainingDivergedException e = Assert.ThrowsExactly<TrainingDivergedException>(
+            () => Run(engine, new TrainingOptions { Batch = 1, MaxSteps = 99, OnDivergence = DivergencePolicy.Skip }, 3, 3));
+
+        Assert.AreEqual(11, e.Step);
+    }
+
+    [TestMethod]
     public void Run_GradientNormIsInfinite_Stops()
     {
         RecordingEngine engine = new(losses: [1]) { Norm = double.PositiveInfinity };

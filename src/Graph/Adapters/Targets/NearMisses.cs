@@ -39,25 +39,6 @@ internal static class NearMisses
         string tail = string.Join('.', segments.TakeLast(depth));
         return string.Equals(wanted, tail, StringComparison.OrdinalIgnoreCase) ? 0
             : wanted.Length >= 3 && tail.Contains(wanted, StringComparison.OrdinalIgnoreCase) ? 1
-            : EditDistance(wanted, tail);
-    }
-
-    private static int EditDistance(string a, string b)
-    {
-        int[] previous = [.. Enumerable.Range(0, b.Length + 1)];
-        for (int i = 1; i <= a.Length; i++)
-        {
-            int[] current = new int[b.Length + 1];
-            current[0] = i;
-            for (int j = 1; j <= b.Length; j++)
-            {
-                int substitution = previous[j - 1] + (char.ToUpperInvariant(a[i - 1]) == char.ToUpperInvariant(b[j - 1]) ? 0 : 1);
-                current[j] = Math.Min(substitution, Math.Min(previous[j], current[j - 1]) + 1);
-            }
-
-            previous = current;
-        }
-
-        return previous[b.Length];
+            : NearestName.Distance(wanted, tail);
     }
 }
