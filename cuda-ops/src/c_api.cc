@@ -105,8 +105,8 @@ int32_t ortqlora_cuda_op_names(char* buffer, int64_t capacity, int64_t* required
   return ortqlora::Guard(error, error_capacity, [&] {
     const ortqlora::CudaLibrary& library = ortqlora::CudaLibrary::Get();
     if (library.entries == nullptr) ortqlora::Fail(library.reason);
-    return ortqlora::CopyOut(ortqlora::NamesOf(library.entries->ops, library.entries->count), buffer, capacity,
-                             required);
+    return ortqlora::CopyOut(ortqlora::NamesOf(library.entries->ops, library.entries->count), buffer,
+                             capacity, required);
   });
 }
 

@@ -2,6 +2,8 @@
 
 #include "common/ort_op.h"
 #include "cuda_library.h"
+#include "ops/attention/attention.h"
+#include "ops/cross_entropy/cross_entropy.h"
 #include "ops/dequantize_int8/dequantize_int8.h"
 #include "ops/gelu/gelu.h"
 #include "ops/lora_linear/lora_linear.h"
@@ -34,6 +36,9 @@ const std::vector<OpEntry*>& Ops() {
       Op<GeluGrad>::Entry(),
       Op<Rotary>::Entry(),
       Op<RotaryGrad>::Entry(),
+      Op<Attention>::Entry(),
+      Op<AttentionGrad>::Entry(),
+      Op<LinearCrossEntropy>::Entry(),
   };
   return ops;
 }

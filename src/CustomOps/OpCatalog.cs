@@ -57,6 +57,15 @@ public static class OpCatalog
     /// <summary>Gradient of <see cref="Rotary"/>.</summary>
     public const string RotaryGrad = "RotaryGrad";
 
+    /// <summary>Attention over heads that never stores the matrix of scores.</summary>
+    public const string Attention = "Attention";
+
+    /// <summary>Gradients of <see cref="Attention"/>.</summary>
+    public const string AttentionGrad = "AttentionGrad";
+
+    /// <summary>Loss of an output head that never holds its logits.</summary>
+    public const string LinearCrossEntropy = "LinearCrossEntropy";
+
     /// <summary>All operators.</summary>
     public static IReadOnlyList<OpDescription> All { get; } =
     [
@@ -75,5 +84,8 @@ public static class OpCatalog
         new(GeluGrad, ["dy", "x"], ["dx"], "gradient of Gelu"),
         new(Rotary, ["x", "cos", "sin"], ["y"], "rotary position embedding of heads [B, H, S, D] or [B, S, H, D]"),
         new(RotaryGrad, ["dy", "cos", "sin"], ["dx"], "gradient of Rotary"),
+        new(Attention, ["q", "k", "v", "mask?"], ["y", "lse"], "softmax(scale * q * k^T + mask) * v over heads, keys and values perhaps shared by several"),
+        new(AttentionGrad, ["dy", "q", "k", "v", "y", "lse", "mask?"], ["dq", "dk", "dv"], "gradients of Attention"),
+        new(LinearCrossEntropy, ["x", "weight", "labels", "bias?"], ["loss", "dx?"], "mean cross-entropy of x * weight + bias against labels, and its gradient by x"),
     ];
 }

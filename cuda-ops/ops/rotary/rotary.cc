@@ -28,8 +28,13 @@ RotaryShape RotaryOp<kGradient>::Check(const TensorInfo& x, const TensorInfo& co
   shape.size = x.shape[3];
 
   std::vector<int64_t> angles = cos.shape;
-  if (angles.size() == 4 && angles[sequence_first_ ? 2 : 1] == 1)
-    angles.erase(angles.begin() + (sequence_first_ ? 2 : 1));
+  // The axis of heads, wherever the table has it.
+  for (ptrdiff_t axis : {1, 2}) {
+    if (angles.size() == 4 && angles[static_cast<size_t>(axis)] == 1 &&
+        angles[static_cast<size_t>(3 - axis)] == shape.sequence) {
+      angles.erase(angles.begin() + axis);
+    }
+  }
   if (angles.size() == 2) angles.insert(angles.begin(), 1);
   const bool fits = angles.size() == 3 && (angles[0] == 1 || angles[0] == shape.batch) &&
                     angles[1] == shape.sequence && angles[2] % 2 == 0 && angles[2] <= shape.size;

@@ -12,18 +12,24 @@ namespace OrtQLoRA.Graph.Rewriting;
 /// <remarks>One pass object must see every model whose sessions are to share quantized weights.</remarks>
 public sealed class NativeOperatorPass : GraphPass
 {
+    private readonly HashSet<string> _parameters;
     private readonly RewriteRule[][] _stages;
 
     /// <summary>Creates the pass.</summary>
     /// <param name="compute">How the operators multiply.</param>
+    /// <param name="parameters">Names of the values that are trained.</param>
     /// <param name="available">Names of the operators that the device has kernels for; null for all.</param>
-    public NativeOperatorPass(Int8Compute compute, IReadOnlyCollection<string>? available = null)
+    public NativeOperatorPass(Int8Compute compute, IEnumerable<string> parameters, IReadOnlyCollection<string>? available = null)
     {
+        _parameters = [.. parameters];
+        string name = compute.ToString().ToLowerInvariant();
+
         // Later stages look for what earlier ones emit.
         RewriteRule[][] stages =
         [
             [new Int8ProductFusion(compute)],
-            [new LoraLinearFusion(), new RmsNormFusion(), new LayerNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion()],
+            [new LoraLinearFusion(), new RmsNormFusion(), new LayerNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion(IsTrained)],
+            [new AttentionFusion(name, IsTrained), new CrossEntropyFusion(name)],
         ];
         _stages = [.. stages.Select(rules => rules.Where(r => available is null || r.NativeOperators.All(available.Contains)).ToArray())];
     }
@@ -44,5 +50,31 @@ public sealed class NativeOperatorPass : GraphPass
         }
 
         return changed;
+    }
+
+    /// <summary>Whether a value depends on a parameter.</summary>
+    private bool IsTrained(Value value)
+    {
+        HashSet<Value> seen = [];
+        Stack<Value> open = new([value]);
+        while (open.TryPop(out Value? next))
+        {
+            if (!seen.Add(next))
+            {
+                continue;
+            }
+
+            if (_parameters.Contains(next.Name))
+            {
+                return true;
+            }
+
+            foreach (Value input in next.Producer?.Inputs.OfType<Value>() ?? [])
+            {
+                open.Push(input);
+            }
+        }
+
+        return false;
     }
 }

@@ -48,7 +48,7 @@ public static class TrainingGraphBuilder
         GradientOptions gradients = new();
         if (options.NativeOperators is { } compute)
         {
-            NativeOperatorPass native = new(compute, options.AvailableOperators);
+            NativeOperatorPass native = new(compute, adapter.Parameters.Select(p => p.Name), options.AvailableOperators);
             native.Run(training);
             native.Run(eval);
             gradients = new GradientOptions { Rules = NativeGradientRules.CreateRegistry() };

@@ -11,6 +11,9 @@ internal static class NativeOperatorRules
         Add(call => Normalization(call, statistics: 2), "LayerNorm");
         Add(call => Like(call, 1, 2, 2), "RmsNormGrad", "LayerNormGrad");
         Add(call => Like(call, 0, 0), "SwiGluGrad");
+        Add(Attention, "Attention");
+        Add(CrossEntropy, "LinearCrossEntropy");
+        Add(call => Like(call, 1, 2, 3), "AttentionGrad");
         Add(call => Like(call, 0), "SwiGlu", "Gelu", "GeluGrad", "Rotary", "RotaryGrad");
 
         void Add(InferenceRule rule, params ReadOnlySpan<string> opTypes) => registry.AddTo(OperatorDomains.OrtQLoRA, rule, opTypes);
@@ -34,5 +37,20 @@ internal static class NativeOperatorRules
         {
             call.Set(i, DataType.Float, x is { Rank: > 0 } ? x.With(x.Rank - 1, 1) : null);
         }
+    }
+
+    // q [B, H, S, D] or [B, S, H, D]: y like q with v's size, lse [B, H, S].
+    private static void Attention(OperatorCall call)
+    {
+        bool isSequenceFirst = call.Node.GetString("layout", "bhsd") == "bshd";
+        Shape? q = call.ShapeOf(0) is { Rank: 4 } queries ? queries : null;
+        call.Set(0, DataType.Float, q is not null && call.ShapeOf(2) is { Rank: 4 } v ? q.With(3, v[3]) : null);
+        call.Set(1, DataType.Float, q is null ? null : new Shape(q[0], q[isSequenceFirst ? 2 : 1], q[isSequenceFirst ? 1 : 2]));
+    }
+
+    private static void CrossEntropy(OperatorCall call)
+    {
+        call.Set(0, DataType.Float, Shape.Scalar);
+        call.Set(1, DataType.Float, call.ShapeOf(0));
     }
 }

@@ -7,7 +7,8 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 /// Rotary embedding in the half-split form, <c>x * cos + Concat(-second half, first half) * sin</c> over heads of rank 4,
 /// becomes <c>ortqlora.Rotary</c>. Halves come from Slice or Split.
 /// </summary>
-public sealed class RotaryFusion : RewriteRule
+/// <param name="isTrained">Whether a value depends on what is trained; no gradient goes to the angles.</param>
+internal sealed class RotaryFusion(Func<Value, bool> isTrained) : RewriteRule
 {
     /// <inheritdoc/>
     public override IReadOnlyList<string> NativeOperators => ["Rotary", "RotaryGrad"];
@@ -31,7 +32,7 @@ public sealed class RotaryFusion : RewriteRule
         return RewriteResult.NoMatch;
     }
 
-    private static RewriteResult Fuse(Node node, Value x, Value cos, Value sin, long opset)
+    private RewriteResult Fuse(Node node, Value x, Value cos, Value sin, long opset)
     {
         if (x.ElementType != DataType.Float || node.Outputs[0].IsGraphOutput)
         {
@@ -41,6 +42,11 @@ public sealed class RotaryFusion : RewriteRule
         if (cos.Shape is not { } angles || !angles.IsSameAs(sin.Shape) || Layout(x.Shape!, angles) is not { } layout)
         {
             return RewriteResult.Failed("cos and sin are no tables over positions and features", cos);
+        }
+
+        if (isTrained(cos) || isTrained(sin))
+        {
+            return RewriteResult.Failed("the angles depend on what is trained", cos);
         }
 
         Node fused = PatternParts.EmitNative(node, opset, "Rotary", [x, cos, sin], 1, ("layout", layout));

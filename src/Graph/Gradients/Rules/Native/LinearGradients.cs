@@ -3,7 +3,7 @@ using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Gradients.Rules.Native;
 
-/// <summary>Products with frozen int8 weights: nothing flows into <c>q</c> and <c>scale</c>.</summary>
+/// <summary>Products with frozen weights, into which nothing flows.</summary>
 internal static class LinearGradients
 {
     public static void Register(GradientRuleRegistry rules)
@@ -25,6 +25,14 @@ internal static class LinearGradients
             c => c.Gradients(c.EmitNative("MatMulInt8", [c.OutputGradient, c.Input(1), c.Input(2)], 1).Outputs[0]),
             OperatorDomains.OrtQLoRA);
         rules.Add("LoraLinear", LoraLinear, OperatorDomains.OrtQLoRA);
+
+        // The operator gives the gradient by x on the way: dx = dloss * output 1
+        rules.Add(
+            "LinearCrossEntropy",
+            c => c.NeedsGradient(1) || (c.Node.Inputs.Count > 3 && c.NeedsGradient(3))
+                ? throw c.Unsupported("the output head is trained", "Train with --ops portable.")
+                : c.Gradients(c.Builder.Mul(c.Output(1), c.OutputGradient)),
+            OperatorDomains.OrtQLoRA);
     }
 
     // y = x What + h B^T + bias, h = scaling x A^T. Nothing but the gradient reads h.
