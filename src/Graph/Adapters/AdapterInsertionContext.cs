@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Gradients;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Training;
@@ -9,6 +10,7 @@ public sealed class AdapterInsertionContext
 {
     private readonly Dictionary<AdapterTensor, Value> _inputs;
     private readonly int _seed;
+    private readonly List<Value> _penalties = [];
 
     internal AdapterInsertionContext(OnnxModel model, Dictionary<AdapterTensor, Value> inputs, bool isTraining, int seed)
     {
@@ -24,7 +26,10 @@ public sealed class AdapterInsertionContext
     /// <summary>Whether the graph is for training: with dropout.</summary>
     public bool IsTraining { get; }
 
-    /// <summary>The graph input that holds a tensor of the method.</summary>
+    /// <summary>Scalars that are added to the loss, for example AdaLoRA's orthogonality term.</summary>
+    public IReadOnlyList<Value> Penalties => _penalties;
+
+    /// <summary>The graph input (or constant, for tensors that are not trained) that holds a tensor of the method.</summary>
     public Value Input(AdapterTensor tensor) => _inputs[tensor];
 
     /// <summary>A builder that emits at the start of the main graph, for what depends on parameters only.</summary>
@@ -35,6 +40,25 @@ public sealed class AdapterInsertionContext
     {
         ArgumentNullException.ThrowIfNull(site);
         return new GraphBuilder(site.Node.Graph!, Model.Opset, site.Node.Next) { Scope = scope };
+    }
+
+    /// <summary>A builder that emits right before a site's product.</summary>
+    public GraphBuilder Before(LinearSite site, string scope)
+    {
+        ArgumentNullException.ThrowIfNull(site);
+        return new GraphBuilder(site.Node.Graph!, Model.Opset, site.Node) { Scope = scope };
+    }
+
+    /// <summary>Adds a float scalar to the loss.</summary>
+    public void AddPenalty(Value penalty) => _penalties.Add(penalty);
+
+    /// <summary>The value itself, but no gradient passes through it.</summary>
+    public static Value Detach(GraphBuilder builder, Value value)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Value detached = builder.Op("Identity", [value]);
+        NonDifferentiableOps.Detach(detached.Producer!);
+        return detached;
     }
 
     /// <summary>Dropout in a training graph, the value itself otherwise.</summary>
@@ -54,6 +78,9 @@ public sealed class AdapterInsertionContext
         Value isKept = builder.Op("GreaterOrEqual", [numbers, builder.Scalar((long)(probability * PassRandom.Modulus))]);
         return builder.Where(isKept, builder.Mul(x, 1 / (1 - probability)), builder.Scalar(0f));
     }
+
+    /// <summary>Puts a function behind a value, in as many nodes as it takes; graph outputs keep their names.</summary>
+    public static void Rewrite(Value value, Func<Value, Value> emit) => OutputNames.Rewrite(value, emit);
 
     /// <summary>Makes everything that reads a value read another, which is computed from it; graph outputs keep their names.</summary>
     public static void Redirect(Value value, Value replacement) => OutputNames.Redirect(value, replacement);

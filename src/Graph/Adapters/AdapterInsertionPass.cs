@@ -34,6 +34,12 @@ public sealed class AdapterInsertionPass : GraphPass
     /// <summary>Tensors to start from instead of the method's own first values; null for those.</summary>
     public AdapterWeights? InitialWeights { get; init; }
 
+    /// <summary>How the base was prepared for the adapter before; null if it was not.</summary>
+    public BasePreparation? Preparation { get; init; }
+
+    /// <summary>Tensors that are not trained, by name, as another graph of the same run holds them; null to make them.</summary>
+    public IReadOnlyDictionary<string, ITensor>? Frozen { get; init; }
+
     /// <summary>What the last run inserted.</summary>
     /// <exception cref="InvalidOperationException">The pass has not run.</exception>
     public InsertedAdapter Inserted => _inserted ?? throw new InvalidOperationException("The pass has not run yet.");
@@ -48,16 +54,27 @@ public sealed class AdapterInsertionPass : GraphPass
         AdapterPlan plan = _method.Plan(sites, _config);
         List<TrainableParameter> parameters = [];
         Dictionary<AdapterTensor, Value> inputs = [];
-        InitialValues? initial = InitialWeights is null ? null : new InitialValues(InitialWeights, plan);
+        Dictionary<AdapterTensor, ITensor> frozen = [];
+        InitialTensors initial = new(plan, InitialWeights, Seed, Preparation?.Started);
         foreach (AdapterTensor tensor in plan.Tensors)
         {
+            if (!tensor.IsTrained)
+            {
+                // Training and eval graph hold one and the same tensor, which engines then keep once.
+                ITensor content = Frozen?.GetValueOrDefault(tensor.Name) ?? initial.Of(tensor);
+                frozen[tensor] = content;
+                inputs[tensor] = model.Graph.AddInitializer(model.Graph.Names.Reserve(tensor.Name), content);
+                continue;
+            }
+
             Value input = model.Graph.AddInput(model.Graph.Names.Reserve(tensor.Name), DataType.Float, Shape.Of(tensor.Dims));
             inputs[tensor] = input;
             parameters.Add(new TrainableParameter
             {
                 Name = input.Name,
                 FileKey = tensor.FileKey,
-                InitialValue = initial?.Of(tensor) ?? FirstValues(tensor),
+                GradientKey = tensor.GradientKey ?? tensor.FileKey,
+                InitialValue = initial.Of(tensor),
             });
         }
 
@@ -69,19 +86,13 @@ public sealed class AdapterInsertionPass : GraphPass
                 Name = input.Name,
                 FileKey = weight.FileKey,
                 IsTransposedInFile = weight.Parameter.IsTransposed,
-                InitialValue = initial?.Of(weight) ?? FloatTensor.Of(weight.Parameter.Content),
+                InitialValue = initial.Of(weight),
             });
         }
 
-        plan.Insert(new AdapterInsertionContext(model, inputs, IsTraining, Seed));
-        _inserted = new InsertedAdapter(_method, plan, parameters);
+        AdapterInsertionContext context = new(model, inputs, IsTraining, Seed);
+        plan.Insert(context);
+        _inserted = new InsertedAdapter(_method, plan, parameters, frozen, context.Penalties, Preparation?.Initial);
         return parameters.Count > 0;
-    }
-
-    private DenseTensor FirstValues(AdapterTensor tensor)
-    {
-        float[] values = new float[checked((int)tensor.Dims.Aggregate(1L, (n, d) => checked(n * d)))];
-        tensor.Initialize(new ReproducibleRandom(Seed, tensor.Name), values);
-        return DenseTensor.Of(tensor.Dims, values);
     }
 }

@@ -26,11 +26,34 @@ public abstract class AdapterPlan
     /// <summary>Further keys under which PEFT writes a trained weight: key to the key whose values it repeats.</summary>
     public virtual IReadOnlyDictionary<string, string> Duplicates => new Dictionary<string, string>();
 
+    /// <summary>Positions that the method puts in front of the tokens in the model's outputs (prompt tuning); labels do not count there.</summary>
+    public virtual int VirtualTokens => 0;
+
+    /// <summary>What has to be done after each optimizer step, or null; a new object for each training run.</summary>
+    public virtual IAdapterTrainingHook? CreateTrainingHook() => null;
+
+    /// <summary>
+    /// Changes weights of the base before anything else, for methods whose start does (PiSSA and its kin), and computes the
+    /// adapter's first tensors where they come from the same decomposition.
+    /// </summary>
+    public virtual void Prepare(BasePreparation preparation)
+    {
+    }
+
+    /// <summary>The adapter in the form of its file, where that differs from the trained tensors (AdaLoRA leaves out pruned rows).</summary>
+    public virtual AdapterWeights ToFile(AdapterWeights weights) => weights;
+
     /// <summary>
     /// Adds the method's branches to the graph. The inputs for <see cref="Tensors"/> exist already, and the trained
     /// weights are inputs too.
     /// </summary>
     public virtual void Insert(AdapterInsertionContext context)
+    {
+    }
+
+    /// <summary>Throws if the method cannot be expressed in the model's weights at all.</summary>
+    /// <exception cref="ConfigurationException">It cannot; says what to do instead.</exception>
+    public virtual void RequireMergeable()
     {
     }
 

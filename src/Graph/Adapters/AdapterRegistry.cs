@@ -1,5 +1,13 @@
 using OrtQLoRA.Graph.Adapters.BaseWeights;
+using OrtQLoRA.Graph.Adapters.Boft;
+using OrtQLoRA.Graph.Adapters.Hra;
+using OrtQLoRA.Graph.Adapters.Ia3;
+using OrtQLoRA.Graph.Adapters.LayerNormTuning;
+using OrtQLoRA.Graph.Adapters.LoHa;
+using OrtQLoRA.Graph.Adapters.LoKr;
 using OrtQLoRA.Graph.Adapters.Lora;
+using OrtQLoRA.Graph.Adapters.Oft;
+using OrtQLoRA.Graph.Adapters.Vera;
 
 namespace OrtQLoRA.Graph.Adapters;
 
@@ -11,6 +19,14 @@ public sealed class AdapterRegistry
     /// <summary>Every method that ships with the project.</summary>
     public static AdapterRegistry Default { get; } = new AdapterRegistry()
         .Add(new LoraMethod())
+        .Add(new Ia3Method())
+        .Add(new VeraMethod())
+        .Add(new LoHaMethod())
+        .Add(new LoKrMethod())
+        .Add(new OftMethod())
+        .Add(new BoftMethod())
+        .Add(new HraMethod())
+        .Add(new LayerNormMethod())
         .Add(new FullMethod())
         .Add(new BitFitMethod());
 

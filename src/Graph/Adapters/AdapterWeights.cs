@@ -36,6 +36,12 @@ public sealed class AdapterWeights : IDisposable
     /// <summary>Tensors by the keys of the file.</summary>
     public IReadOnlyDictionary<string, ITensor> Tensors { get; }
 
+    /// <summary>
+    /// The adapter's tensors at the start of training by file key, where the base was changed by them (PiSSA and its kin) and
+    /// cannot be restored from the configuration alone; empty otherwise.
+    /// </summary>
+    public IReadOnlyDictionary<string, ITensor> Start { get; init; } = new Dictionary<string, ITensor>();
+
     /// <summary>Where the adapter comes from, for messages.</summary>
     public string Source { get; }
 

@@ -43,6 +43,9 @@ internal sealed class ConfigReader
 
     public string? Text(string key) => Take<string?>(key, null, "a string", n => n.GetValueKind() == JsonValueKind.String ? n.GetValue<string>() : null);
 
+    /// <summary>A table of flags or lists of flags is not read here; only whether the key holds an object.</summary>
+    public JsonObject? Object(string key) => Take<JsonObject>(key, null, "an object", n => n as JsonObject);
+
     public bool Flag(string key, bool defaultValue) => Take(key, defaultValue, "true or false", n => n.GetValueKind() switch
     {
         JsonValueKind.True => true,

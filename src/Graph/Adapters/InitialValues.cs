@@ -16,7 +16,8 @@ internal sealed class InitialValues
         _tensors = weights.KeysFor(plan);
         List<string> faults = [];
         HashSet<string> known = new(StringComparer.Ordinal);
-        IEnumerable<(string Key, IReadOnlyList<long> Dims)> wanted = plan.Tensors.Select(t => (t.FileKey, t.Dims))
+        IEnumerable<(string Key, IReadOnlyList<long> Dims)> wanted = plan.Tensors
+            .Where(t => t.IsWritten || _tensors.ContainsKey(t.FileKey)).Select(t => (t.FileKey, t.Dims))
             .Concat(plan.TrainedWeights.Select(w => (w.FileKey, w.Parameter.TorchDims)));
         foreach ((string key, IReadOnlyList<long> dims) in wanted)
         {
@@ -50,7 +51,8 @@ internal sealed class InitialValues
     /// <summary>The tensors under the keys that the plan expects.</summary>
     public IReadOnlyDictionary<string, ITensor> Tensors => _tensors;
 
-    public ITensor Of(AdapterTensor tensor) => FloatTensor.Of(_tensors[tensor.FileKey]);
+    /// <summary>A tensor of the file, or null for one that files may leave out.</summary>
+    public ITensor? TryOf(AdapterTensor tensor) => _tensors.TryGetValue(tensor.FileKey, out ITensor? found) ? FloatTensor.Of(found) : null;
 
     public ITensor Of(TrainedWeight weight)
     {

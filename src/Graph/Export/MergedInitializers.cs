@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
 
@@ -23,6 +24,13 @@ internal sealed class MergedInitializers
 
     /// <summary>Names of the initializers whose content was replaced.</summary>
     public HashSet<string> Replaced { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Counts the changes of an adapter's preparation among these.</summary>
+    public void TakeOver(BasePreparation preparation)
+    {
+        ChangedStructure |= preparation.ChangedStructure;
+        Replaced.UnionWith(preparation.Replaced);
+    }
 
     /// <summary>Gives an initializer, or the Constant node that makes the value, another content.</summary>
     public static void SetContent(Value value, ITensor content)
@@ -127,6 +135,28 @@ internal sealed class MergedInitializers
         {
             AddBehind(site, added);
         }
+    }
+
+    /// <summary>Multiplies a module's bias by a vector [out]; a module without bias has nothing to multiply.</summary>
+    public void ScaleBias(LinearModule module, ReadOnlySpan<float> factors)
+    {
+        if (module.Bias is not { } bias)
+        {
+            return;
+        }
+
+        if (ConstantContent.Of(bias) is not { } content)
+        {
+            throw new ConfigurationException($"The bias of module '{module.Path}' is computed in the graph ('{bias.Name}'), so that no factor can be merged into it.");
+        }
+
+        float[] values = [.. content.ToFloats()];
+        for (int i = 0; i < values.Length; i++)
+        {
+            values[i] *= factors[i];
+        }
+
+        Set(bias, ConvertedTensor.Like(DenseTensor.Of(content.Dims, values), content));
     }
 
     private static void AddBehind(LinearSite site, Value bias)

@@ -61,13 +61,15 @@ public static class MergedModelExporter
     /// <param name="config">The adapter's configuration.</param>
     /// <param name="options">How the base was kept in training.</param>
     internal static void PrepareBase(OnnxModel model, AdapterConfig config, MergeOptions options) =>
-        new WeightMerge(LinearFinder.Find(model), new Dictionary<string, ITensor>()).Apply(options.Format, QuantizedIn(config, options));
+        new WeightMerge(LinearFinder.Find(model), null).Apply(options.Format, QuantizedIn(config, options));
 
     private static MergedInitializers Merge(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, MergeOptions options)
     {
+        BasePreparation preparation = BasePreparation.Run(model, method, config, adapter, seed: 0, options.Format);
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
-        WeightMerge merge = new(sites, new InitialValues(adapter, plan).Tensors);
+        plan.RequireMergeable();
+        WeightMerge merge = new(sites, new InitialTensors(plan, adapter, seed: 0));
         foreach (TrainedWeight weight in plan.TrainedWeights)
         {
             merge.Replace(weight);
@@ -75,6 +77,7 @@ public static class MergedModelExporter
 
         plan.Merge(merge);
         merge.Apply(options.Format, QuantizedIn(config, options));
+        merge.Initializers.TakeOver(preparation);
         return merge.Initializers;
     }
 

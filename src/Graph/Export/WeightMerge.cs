@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.LinearAlgebra;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
@@ -9,14 +10,14 @@ namespace OrtQLoRA.Graph.Export;
 public sealed class WeightMerge
 {
     private readonly LinearSites _sites;
-    private readonly IReadOnlyDictionary<string, ITensor> _tensors;
-    private readonly Dictionary<LinearModule, List<(float[] A, float[] B, int Rank, double Scaling)>> _lowRank = [];
+    private readonly InitialTensors? _initial;
+    private readonly Dictionary<LinearModule, List<WeightChange>> _changes = [];
     private readonly Dictionary<LinearModule, float[]> _biases = [];
 
-    internal WeightMerge(LinearSites sites, IReadOnlyDictionary<string, ITensor> tensors)
+    internal WeightMerge(LinearSites sites, InitialTensors? tensors)
     {
         _sites = sites;
-        _tensors = tensors;
+        _initial = tensors;
         Initializers = new MergedInitializers(sites);
     }
 
@@ -27,7 +28,7 @@ public sealed class WeightMerge
     public float[] Tensor(AdapterTensor tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        return _tensors[tensor.FileKey].ToFloats();
+        return _initial!.Of(tensor).ToFloats();
     }
 
     /// <summary>Adds <c>scaling * B A</c> to a module's weight.</summary>
@@ -37,16 +38,24 @@ public sealed class WeightMerge
     /// <param name="rank">r.</param>
     /// <param name="scaling">Multiplies the product.</param>
     /// <exception cref="ConfigurationException">The weight is held in a quantized form.</exception>
-    public void AddLowRank(LinearModule module, float[] a, float[] b, int rank, double scaling)
+    public void AddLowRank(LinearModule module, float[] a, float[] b, int rank, double scaling) =>
+        Add(module, new WeightChange(new LowRankFactors(a, b, rank, scaling), null));
+
+    /// <summary>
+    /// Changes a module's weight as a whole matrix: [out, in], an embedding's [vocabulary, dim]. Changes of one module follow
+    /// each other in the order in which they were asked for; each is computed when the merged model is written, and again
+    /// whenever it is read.
+    /// </summary>
+    /// <param name="module">A linear layer or embedding.</param>
+    /// <param name="change">Gives the new weight, of the same shape; it may change its argument and return it.</param>
+    /// <exception cref="ConfigurationException">The weight is held in a quantized form.</exception>
+    public void Transform(LinearModule module, Func<Matrix, Matrix> change) => Add(module, new WeightChange(null, change));
+
+    /// <summary>Multiplies a module's bias [out], if it has one, by a vector.</summary>
+    public void ScaleBias(LinearModule module, float[] factors)
     {
         ArgumentNullException.ThrowIfNull(module);
-        if (module.Storage != WeightStorage.Dense)
-        {
-            throw new ConfigurationException(
-                $"Module '{module.Path}' holds its weight '{module.Weight.Name}' quantized ({module.Storage}) in the original model; an adapter can be merged into float weights only. Export the adapter beside the model instead.");
-        }
-
-        (_lowRank.TryGetValue(module, out var terms) ? terms : _lowRank[module] = []).Add((a, b, rank, scaling));
+        Initializers.ScaleBias(module, factors);
     }
 
     /// <summary>Adds a vector [out] to a module's result: to its bias, or as a new bias where the module has none.</summary>
@@ -68,10 +77,11 @@ public sealed class WeightMerge
     /// <summary>Replaces a trained weight.</summary>
     internal void Replace(TrainedWeight weight)
     {
-        ITensor tensor = _tensors[weight.FileKey];
+        // In the orientation of the parameter's own initializer; a tied head may hold the other one.
+        ITensor value = _initial!.Of(weight);
         foreach (ModelParameter parameter in weight.Tied.Prepend(weight.Parameter))
         {
-            ITensor stored = ConvertedTensor.Like(parameter.IsTransposed ? new TransposedTensor(tensor) : tensor, parameter.Content);
+            ITensor stored = ConvertedTensor.Like(parameter.IsTransposed == weight.Parameter.IsTransposed ? value : new TransposedTensor(value), parameter.Content);
             Initializers.Replace(parameter, stored, weight.IsCopy);
         }
     }
@@ -85,10 +95,10 @@ public sealed class WeightMerge
         foreach (LinearModule module in _sites.Modules)
         {
             bool quantized = format is not null && isQuantized(module);
-            _lowRank.TryGetValue(module, out var terms);
-            if (quantized || terms is not null)
+            _changes.TryGetValue(module, out List<WeightChange>? changes);
+            if (quantized || changes is not null)
             {
-                Initializers.Replace(module, Merged(module, quantized ? new QuantizedRows(last, format!, WeightMatrix.Of(module.Sites[0])) : null, terms ?? []));
+                Initializers.Replace(module, Merged(module, quantized ? new QuantizedRows(last, format!, WeightMatrix.Of(module.Sites[0])) : null, changes ?? []));
             }
         }
 
@@ -98,20 +108,34 @@ public sealed class WeightMerge
         }
     }
 
-    private static ITensor Merged(LinearModule module, QuantizedRows? quantized, List<(float[] A, float[] B, int Rank, double Scaling)> terms)
+    private void Add(LinearModule module, WeightChange change)
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        if (module.Storage != WeightStorage.Dense)
+        {
+            throw new ConfigurationException(
+                $"Module '{module.Path}' holds its weight '{module.Weight.Name}' quantized ({module.Storage}) in the original model; an adapter can be merged into float weights only. Export the adapter beside the model instead.");
+        }
+
+        (_changes.TryGetValue(module, out List<WeightChange>? changes) ? changes : _changes[module] = []).Add(change);
+    }
+
+    private static ITensor Merged(LinearModule module, QuantizedRows? quantized, List<WeightChange> changes)
     {
         LinearSite site = module.Sites[0];
-        if (quantized is not null && terms.Count == 0)
+        if (quantized is not null && changes.Count == 0)
         {
             return new DequantizedTensor(site.Content.ElementType, quantized, site.Content.Dims);
         }
 
         IMatrixRows rows = quantized is null ? new OriginalRows(site.Content) : quantized;
-        return new MergedWeight(
-            site.Content.ElementType,
-            rows,
-            site.Content.Dims[0],
-            checked((int)site.Content.Dims[1]),
-            [.. terms.Select(t => LowRankTerm.OfLora(t.A, t.B, t.Rank, t.Scaling / site.WeightFactor, site.IsOutByIn))]);
+        return changes.Any(c => c.LowRank is null)
+            ? new TransformedWeight(site, rows, changes)
+            : new MergedWeight(
+                site.Content.ElementType,
+                rows,
+                site.Content.Dims[0],
+                checked((int)site.Content.Dims[1]),
+                [.. changes.Select(c => c.LowRank!).Select(t => LowRankTerm.OfLora(t.A, t.B, t.Rank, t.Scaling / site.WeightFactor, site.IsOutByIn))]);
     }
 }

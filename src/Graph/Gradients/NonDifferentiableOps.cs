@@ -10,6 +10,8 @@ namespace OrtQLoRA.Graph.Gradients;
 /// </summary>
 public static class NonDifferentiableOps
 {
+    private const string DetachedKey = "ortqlora.detached";
+
     private static readonly FrozenSet<(string Domain, string OpType)> Ops = new[]
     {
         // Shapes and sizes.
@@ -42,6 +44,9 @@ public static class NonDifferentiableOps
     /// <summary>Whether an operator is on the list.</summary>
     public static bool Contains(string opType, string domain = "") => Ops.Contains((Node.NormaliseDomain(domain), opType));
 
-    /// <summary>Whether a node calls an operator on the list.</summary>
-    public static bool Contains(Node node) => Ops.Contains((node.Domain, node.OpType));
+    /// <summary>Whether a node calls an operator on the list, or is marked by <see cref="Detach"/>.</summary>
+    public static bool Contains(Node node) => Ops.Contains((node.Domain, node.OpType)) || node.Metadata.ContainsKey(DetachedKey);
+
+    /// <summary>Marks one node as passing no gradient, as PyTorch's <c>detach</c>.</summary>
+    public static void Detach(Node node) => node.Metadata[DetachedKey] = "1";
 }

@@ -6,6 +6,7 @@ namespace OrtQLoRA.Graph.Training;
 public sealed class TrainableParameter
 {
     private string? _fileKey;
+    private readonly string? _gradientKey;
 
     /// <summary>Name of the graph input, for example <c>model.layers.0.self_attn.q_proj.lora_A.weight</c>.</summary>
     public required string Name { get; init; }
@@ -21,6 +22,13 @@ public sealed class TrainableParameter
     {
         get => _fileKey ?? Name;
         init => _fileKey = value;
+    }
+
+    /// <summary>Key of the tensor's gradient in gradient files; <see cref="FileKey"/> if not set.</summary>
+    public string GradientKey
+    {
+        get => _gradientKey ?? FileKey;
+        init => _gradientKey = value;
     }
 
     /// <summary>

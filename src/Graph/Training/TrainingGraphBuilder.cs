@@ -31,19 +31,21 @@ public static class TrainingGraphBuilder
         new SlicedWeightPass().Run(training);
         new RewritePass(new PowStrengthReduction()).Run(training);
         new DeadNodeEliminationPass().Run(training);
+        BasePreparation preparation = BasePreparation.Run(
+            training, options.Method, options.Adapter, options.InitialWeights, options.Seed, options.WeightFormat, options.Statistics);
         QuantizationReport quantization = Quantize(training, options);
 
         OnnxModel eval = ModelCloner.Clone(training);
         string[] modelInputs = [.. training.Graph.RequiredInputs.Select(i => i.Name)];
-        InsertAdapter(eval, options, isTraining: false);
-        InsertedAdapter adapter = InsertAdapter(training, options, isTraining: true);
+        InsertedAdapter evalAdapter = InsertAdapter(eval, options, preparation, null);
+        InsertedAdapter adapter = InsertAdapter(training, options, preparation, evalAdapter);
         if (options.NeftuneAlpha is double alpha and > 0)
         {
             new EmbeddingNoisePass(alpha, options.Seed).Run(training);
         }
 
-        AttachLoss(eval, options);
-        LossAttachment loss = AttachLoss(training, options);
+        AttachLoss(eval, options, evalAdapter);
+        LossAttachment loss = AttachLoss(training, options, adapter);
         SetOutputs(training.Graph, [loss.Loss]);
         GradientOptions gradients = new();
         if (options.NativeOperators is { } compute)
@@ -93,11 +95,14 @@ public static class TrainingGraphBuilder
         return pass.Report;
     }
 
-    private static InsertedAdapter InsertAdapter(OnnxModel model, TrainingGraphOptions options, bool isTraining)
+    // The eval graph comes first; the training graph then takes over its frozen tensors.
+    private static InsertedAdapter InsertAdapter(OnnxModel model, TrainingGraphOptions options, BasePreparation preparation, InsertedAdapter? eval)
     {
         AdapterInsertionPass pass = new(options.Method, options.Adapter)
         {
-            IsTraining = isTraining,
+            IsTraining = eval is not null,
+            Preparation = preparation,
+            Frozen = eval?.Frozen.ToDictionary(f => f.Key.Name, f => f.Value),
             Seed = options.Seed,
             InitialWeights = options.InitialWeights,
         };
@@ -123,12 +128,12 @@ public static class TrainingGraphBuilder
         return ([.. parameters.Zip(groups, (p, g) => p.In(g.Name))], [.. groups.DistinctBy(g => g.Name)]);
     }
 
-    /// <summary>Appends the loss and makes it the first output.</summary>
-    private static LossAttachment AttachLoss(OnnxModel model, TrainingGraphOptions options)
+    /// <summary>Appends the loss, the adapter's own terms included, and makes it the first output.</summary>
+    private static LossAttachment AttachLoss(OnnxModel model, TrainingGraphOptions options, InsertedAdapter adapter)
     {
         Value output = model.Graph.Outputs.FirstOrDefault(o => o.Name == options.LossOutput)
             ?? throw new ConfigurationException($"The model has no output '{options.LossOutput}'; it has {string.Join(", ", model.Graph.Outputs.Select(o => o.Name))}.");
-        LossAttachment loss = options.Loss.Attach(model, output);
+        LossAttachment loss = AdapterLoss.Attach(model, options.Loss, output, adapter);
         Value[] others = [.. model.Graph.Outputs];
         SetOutputs(model.Graph, [loss.Loss, .. others]);
         return loss;

@@ -20,6 +20,9 @@ public sealed class TrainingGraphOptions
     /// <summary>Tensors to start from instead of the method's own first values; null for those.</summary>
     public AdapterWeights? InitialWeights { get; init; }
 
+    /// <summary>Statistics of the layers' inputs, for initializations that look at data (EVA, CorDA); null without.</summary>
+    public ILayerStatistics? Statistics { get; init; }
+
     /// <summary>The loss.</summary>
     public required ILossHead Loss { get; init; }
 

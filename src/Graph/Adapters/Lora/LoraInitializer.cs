@@ -18,26 +18,26 @@ internal sealed class LoraInitializer
     /// Kaiming uniform with a = sqrt 5: the bound <c>sqrt(6 / ((1 + a^2) in))</c> is <c>1/sqrt(in)</c>. Gaussian: standard
     /// deviation 1/r.
     /// </summary>
-    public void A(ReproducibleRandom random, Span<float> values)
+    public void A(FirstValues start, Span<float> values)
     {
         RequireComputable();
         if (_kind == LoraInitialization.Gaussian)
         {
-            random.FillGaussian(values, 1.0 / _rank);
+            start.Random.FillGaussian(values, 1.0 / _rank);
         }
         else
         {
-            random.FillUniform(values, 1 / Math.Sqrt(_inFeatures));
+            start.Random.FillUniform(values, 1 / Math.Sqrt(_inFeatures));
         }
     }
 
     /// <summary>Zero, unless a random start is asked for: then uniform with bound <c>1/sqrt(r)</c>, weight and bias alike.</summary>
-    public void B(ReproducibleRandom random, Span<float> values)
+    public void B(FirstValues start, Span<float> values)
     {
         RequireComputable();
         if (_kind == LoraInitialization.Random)
         {
-            random.FillUniform(values, 1 / Math.Sqrt(_rank));
+            start.Random.FillUniform(values, 1 / Math.Sqrt(_rank));
         }
         else
         {
@@ -46,12 +46,12 @@ internal sealed class LoraInitializer
     }
 
     /// <summary>Zero: on embeddings the two matrices swap roles. Standard normal for a random start.</summary>
-    public void EmbeddingA(ReproducibleRandom random, Span<float> values)
+    public void EmbeddingA(FirstValues start, Span<float> values)
     {
         RequireComputable();
         if (_kind == LoraInitialization.Random)
         {
-            random.FillGaussian(values, 1);
+            start.Random.FillGaussian(values, 1);
         }
         else
         {
@@ -60,10 +60,10 @@ internal sealed class LoraInitializer
     }
 
     /// <summary>Standard normal.</summary>
-    public void EmbeddingB(ReproducibleRandom random, Span<float> values)
+    public void EmbeddingB(FirstValues start, Span<float> values)
     {
         RequireComputable();
-        random.FillGaussian(values, 1);
+        start.Random.FillGaussian(values, 1);
     }
 
     private void RequireComputable()

@@ -83,7 +83,7 @@ public sealed class LoraPlan : AdapterPlan
         return new LoraLayer(module, rank, scaling, a, b, bias);
     }
 
-    private static AdapterTensor Tensor(LinearModule module, string suffix, long[] dims, Action<ReproducibleRandom, Span<float>> initialize)
+    private static AdapterTensor Tensor(LinearModule module, string suffix, long[] dims, Action<FirstValues, Span<float>> initialize)
     {
         string name = $"{module.Path}.{suffix}";
         return new AdapterTensor(name, PeftKeys.Of(name), dims, initialize);

@@ -21,6 +21,12 @@ public static class PeftAdapterFolder
     /// <summary>Name of the weights file.</summary>
     public const string WeightsFile = "adapter_model.safetensors";
 
+    /// <summary>
+    /// Name of the file that holds the tensors at the start of training, where the base was changed by them; PEFT does not
+    /// read it.
+    /// </summary>
+    public const string StartFile = "initial_adapter.safetensors";
+
     private const string MethodKey = "ortqlora.method";
     private const string ConfigKey = "ortqlora.config";
 
@@ -59,7 +65,7 @@ public static class PeftAdapterFolder
         }
 
         SafetensorsFile file = SafetensorsFile.Open(weights);
-        return new AdapterWeights(method, config, file.Tensors, $"'{weights}'", file);
+        return new AdapterWeights(method, config, file.Tensors, $"'{weights}'", file) { Start = ReadStart(path) };
     }
 
     /// <summary>Reads the configuration of a folder alone.</summary>
@@ -102,7 +108,24 @@ public static class PeftAdapterFolder
         }
 
         SafetensorsWriter.Write(Path.Combine(folder, WeightsFile), tensors, [Format]);
+        if (weights.Start.Count > 0)
+        {
+            SafetensorsWriter.Write(Path.Combine(folder, StartFile), weights.Start.OrderBy(t => t.Key, StringComparer.Ordinal), [Format]);
+        }
+
         AtomicFile.Write(Path.Combine(folder, ConfigFile), stream => stream.Write(JsonSerializer.SerializeToUtf8Bytes(config.ToJson(), Indented)));
+    }
+
+    private static Dictionary<string, ITensor> ReadStart(string folder)
+    {
+        string path = Path.Combine(folder, StartFile);
+        if (!File.Exists(path))
+        {
+            return [];
+        }
+
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        return file.Tensors.ToDictionary(t => t.Key, t => (ITensor)DenseTensor.Of([.. t.Value.Dims], t.Value.ToFloats()), StringComparer.Ordinal);
     }
 
     private static AdapterWeights ReadFile(string path, AdapterRegistry registry)

@@ -59,23 +59,26 @@ public sealed class TargetModuleMatcher
     public bool Matches(LinearModule module)
     {
         ArgumentNullException.ThrowIfNull(module);
-        if (IsExcluded(module.Path) || _modulesToSave.Any(m => m.IsMatch(module.Path)))
+        return _options.TargetModules.IsAllLinear
+            ? module.Kind == LinearKind.Linear && !module.IsOutputHead && IsFree(module.Path)
+            : Matches(module.Path);
+    }
+
+    /// <summary>Whether a module of any kind gets an adapter, by its path; <c>all-linear</c> means none.</summary>
+    public bool Matches(string path)
+    {
+        if (!IsFree(path))
         {
             return false;
         }
 
-        if (_options.TargetModules.IsAllLinear)
-        {
-            return module.Kind == LinearKind.Linear && !module.IsOutputHead;
-        }
-
         if (_target is not null)
         {
-            return _target.IsMatch(module.Path);
+            return _target.IsMatch(path);
         }
 
-        IReadOnlyList<string> names = _options.TargetModules.Names!;
-        return names.Contains(module.Path) || (names.Any(n => module.Path.EndsWith("." + n, StringComparison.Ordinal)) && IsLayerMeant(module.Path));
+        return _options.TargetModules.Names is { } names
+            && (names.Contains(path) || (names.Any(n => path.EndsWith("." + n, StringComparison.Ordinal)) && IsLayerMeant(path)));
     }
 
     /// <summary>Whether <c>exclude_modules</c> names a module.</summary>
@@ -85,6 +88,8 @@ public sealed class TargetModuleMatcher
         { Names: { } names } => names.Any(n => path == n || path.EndsWith("." + n, StringComparison.Ordinal)),
         _ => _exclude?.IsMatch(path) ?? false,
     };
+
+    private bool IsFree(string path) => !IsExcluded(path) && !_modulesToSave.Any(m => m.IsMatch(path));
 
     private bool IsLayerMeant(string path)
     {

@@ -16,10 +16,10 @@ namespace OrtQLoRA.Graph.Tests.Adapters.Peft;
 [TestClass]
 public sealed class PeftRunTests
 {
-    public static IEnumerable<object[]> Runs => PeftRun.PlainLora;
+    public static IEnumerable<object[]> Runs => PeftRun.WithAdapter;
 
     // Dropout masks are PyTorch's own; gradients of several micro-batches are covered by the golden runs.
-    public static IEnumerable<object[]> RunsWithGradients => PeftRun.PlainLora
+    public static IEnumerable<object[]> RunsWithGradients => PeftRun.WithAdapter
         .Where(r => !((string)r[0]).Contains("dropout", StringComparison.Ordinal) && !((string)r[0]).Contains("accum", StringComparison.Ordinal))
         .Concat(((string[])["llama/full_finetune", "gpt2/bitfit", "bert/bitfit"]).Select(r => new object[] { r }));
 

@@ -1,0 +1,46 @@
+using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.BaseWeights;
+using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Linears;
+
+namespace OrtQLoRA.Graph.Adapters.Targeted;
+
+/// <summary>A method that acts on chosen layers, each by itself.</summary>
+/// <typeparam name="TConfig">Its configuration.</typeparam>
+public abstract class TargetedMethod<TConfig> : IAdapterMethod
+    where TConfig : TargetedConfig
+{
+    /// <inheritdoc/>
+    public abstract string Name { get; }
+
+    /// <inheritdoc/>
+    public abstract string? PeftType { get; }
+
+    /// <summary>Whether the method works on embeddings.</summary>
+    protected virtual bool AcceptsEmbeddings => false;
+
+    /// <inheritdoc/>
+    public abstract AdapterConfig ReadConfig(JsonObject json, string source);
+
+    /// <inheritdoc/>
+    public AdapterPlan Plan(LinearSites sites, AdapterConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(sites);
+        if (config is not TConfig options)
+        {
+            throw new ArgumentException($"Method '{Name}' takes a {typeof(TConfig).Name}, not a {config?.GetType().Name}.", nameof(config));
+        }
+
+        options.Validate();
+        TargetSelection selection = new(sites, options.TargetOptions(options.TargetModules ?? DefaultTargets(sites)));
+        LinearKind[] kinds = AcceptsEmbeddings ? [LinearKind.Linear, LinearKind.Embedding] : [LinearKind.Linear];
+        selection.Require(Name, kinds);
+        return Plan(sites, (TConfig)options.WithTargets(selection.Resolved), selection.Modules);
+    }
+
+    /// <summary>The modules taken where the configuration names none.</summary>
+    protected virtual ModuleSelector DefaultTargets(LinearSites sites) => ModuleSelector.AllLinear;
+
+    /// <summary>Makes the plan for the chosen modules.</summary>
+    protected abstract AdapterPlan Plan(LinearSites sites, TConfig config, IReadOnlyList<LinearModule> modules);
+}
