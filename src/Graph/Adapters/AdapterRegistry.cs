@@ -7,6 +7,7 @@ using OrtQLoRA.Graph.Adapters.LoHa;
 using OrtQLoRA.Graph.Adapters.LoKr;
 using OrtQLoRA.Graph.Adapters.Lora;
 using OrtQLoRA.Graph.Adapters.Oft;
+using OrtQLoRA.Graph.Adapters.TrainableTokens;
 using OrtQLoRA.Graph.Adapters.Vera;
 
 namespace OrtQLoRA.Graph.Adapters;
@@ -27,6 +28,7 @@ public sealed class AdapterRegistry
         .Add(new BoftMethod())
         .Add(new HraMethod())
         .Add(new LayerNormMethod())
+        .Add(new TrainableTokensMethod())
         .Add(new FullMethod())
         .Add(new BitFitMethod());
 

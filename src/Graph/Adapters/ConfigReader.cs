@@ -29,6 +29,9 @@ internal sealed class ConfigReader
 
     public void Fault(string fault) => _faults.Add($"{_source}: {fault}");
 
+    /// <summary>Takes over the faults of a reader of a part.</summary>
+    public void TakeFaults(ConfigReader part) => _faults.AddRange(part._faults.Select(f => $"{_source}: {f}"));
+
     public JsonNode? Node(string key) => _json[key];
 
     /// <summary>Whether a key is absent, null, false, or an empty list or object.</summary>

@@ -9,14 +9,21 @@ public sealed class FirstValues
 {
     private readonly Func<AdapterTensor, ITensor> _others;
 
-    internal FirstValues(ReproducibleRandom random, Func<AdapterTensor, ITensor> others)
+    private readonly int _seed;
+
+    internal FirstValues(int seed, string name, Func<AdapterTensor, ITensor> others)
     {
-        Random = random;
+        Random = new ReproducibleRandom(seed, name);
+        _seed = seed;
         _others = others;
     }
 
     /// <summary>The tensor's own sequence of random numbers, the same on every machine.</summary>
     public ReproducibleRandom Random { get; }
+
+    /// <summary>Random numbers that several tensors share.</summary>
+    /// <param name="purpose">What they are for; the sequence depends on it and on the run's seed.</param>
+    public ReproducibleRandom RandomFor(string purpose) => new(_seed, purpose);
 
     /// <summary>First values of another tensor of the adapter.</summary>
     public float[] Of(AdapterTensor tensor) => _others(tensor).ToFloats();

@@ -15,6 +15,11 @@ public interface IAdapterMethod
     /// <summary>PEFT's name (<c>peft_type</c>), or null if the method has no PEFT form and writes plain model weights.</summary>
     string? PeftType { get; }
 
+    /// <summary>
+    /// Keys of the configuration that mean something to the method: what options may set. Files may hold others, which are kept.
+    /// </summary>
+    IReadOnlySet<string> Keys { get; }
+
     /// <summary>Reads the method's configuration.</summary>
     /// <param name="json">Content of <c>adapter_config.json</c>.</param>
     /// <param name="source">Where it comes from, for messages.</param>

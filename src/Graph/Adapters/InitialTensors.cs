@@ -33,7 +33,7 @@ internal sealed class InitialTensors
         if (!_made.TryGetValue(tensor, out ITensor? made))
         {
             float[] values = new float[checked((int)tensor.ElementCount)];
-            tensor.Initialize(new FirstValues(new ReproducibleRandom(_seed, tensor.Name), Of), values);
+            tensor.Initialize(new FirstValues(_seed, tensor.Name, Of), values);
             _made[tensor] = made = DenseTensor.Of([.. tensor.Dims], values);
         }
 

@@ -6,7 +6,7 @@ namespace OrtQLoRA.Graph.Training;
 public sealed class TrainableParameter
 {
     private string? _fileKey;
-    private readonly string? _gradientKey;
+    private string? _gradientKey;
 
     /// <summary>Name of the graph input, for example <c>model.layers.0.self_attn.q_proj.lora_A.weight</c>.</summary>
     public required string Name { get; init; }
@@ -47,6 +47,7 @@ public sealed class TrainableParameter
         InitialValue = InitialValue,
         Group = group,
         _fileKey = _fileKey,
+        _gradientKey = _gradientKey,
         IsTransposedInFile = IsTransposedInFile,
     };
 

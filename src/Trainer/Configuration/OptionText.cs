@@ -98,8 +98,7 @@ public static class OptionText
     public static string Choices<T>()
         where T : struct, Enum => string.Join("|", Enum.GetValues<T>().Select(Name));
 
-    /// <summary>The name of an enumeration's member in lower case; words divided by dashes (<c>BitFit</c> is one word).</summary>
+    /// <summary>The name of an enumeration's member in lower case; words divided by dashes.</summary>
     public static string Name<T>(T value)
-        where T : struct, Enum => value is TrainingMethod ? value.ToString().ToLowerInvariant()
-            : System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
+        where T : struct, Enum => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 }

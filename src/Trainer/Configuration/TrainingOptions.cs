@@ -1,3 +1,5 @@
+using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
@@ -37,8 +39,23 @@ public sealed class TrainingOptions
     /// <summary>Factor on cosines in the contrastive loss, 1/temperature (embedding task).</summary>
     public double SimilarityScale { get; set; } = ContrastiveLoss.DefaultScale;
 
-    /// <summary>What is trained; LoRA by default.</summary>
-    public TrainingMethod? Method { get; set; }
+    /// <summary>
+    /// The adapter method: a name in <see cref="Graph.Adapters.AdapterRegistry"/> (<c>lora</c>, <c>ia3</c>, <c>full</c>...), or <c>dora</c>
+    /// for LoRA with DoRA. That of the initial adapter, or LoRA, by default.
+    /// </summary>
+    public string? Method { get; set; }
+
+    /// <summary>
+    /// The method's own options under PEFT's keys, for example <c>oft_block_size</c>; they override the initial adapter's. In C# a
+    /// configuration class (<see cref="Adapter"/>) says the same.
+    /// </summary>
+    public IDictionary<string, JsonNode?> MethodOptions { get; } = new SortedDictionary<string, JsonNode?>(StringComparer.Ordinal);
+
+    /// <summary>
+    /// The adapter's configuration, for example a <see cref="Graph.Adapters.Oft.OftConfig"/>; other options override it. Null builds
+    /// one from them. Not part of configuration files, which hold the options.
+    /// </summary>
+    public AdapterConfig? Adapter { get; set; }
 
     /// <summary>How frozen weights are kept.</summary>
     public QuantizationKind Quantization { get; set; }

@@ -54,10 +54,9 @@ internal static class TrainingOptionsValidator
         Require(o.Dropout is null or (>= 0 and < 1), $"--dropout is {o.Dropout}; it must be at least 0 and below 1.");
         Require(o.Targets is not { Names.Count: 0 }, "--targets is empty; name module suffixes, one regular expression, or all-linear.");
         Require(o.Bias is null or "none" or "all" or "lora_only", $"--bias is '{o.Bias}'; it must be none, all or lora_only.");
-        Require(o.InitLoraWeights is null or "default" or "gaussian", $"--init-lora-weights is '{o.InitLoraWeights}'; it must be default or gaussian.");
         Require(
-            o.Method is null or TrainingMethod.Lora || o.Quantization == QuantizationKind.None,
-            $"--method {o.Method?.ToString().ToLowerInvariant()} trains the model's own parameters, which --quant eetq would freeze; pass --quant none.");
+            o.Method is not ("full" or "bitfit") || o.Quantization == QuantizationKind.None,
+            $"--method {o.Method} trains the model's own parameters, which --quant eetq would freeze; pass --quant none.");
 
         Require(
             o.Precision == ComputePrecision.Fp32 || o.Device.IsCuda,

@@ -45,6 +45,9 @@ internal sealed class RecordedRun
     /// <summary>Names of the libtorch runs under <c>fixtures/golden</c>.</summary>
     public static IEnumerable<string> GoldenNames => Folders("golden");
 
+    /// <summary>Names of the PEFT runs under <c>fixtures/peft</c>.</summary>
+    public static IEnumerable<string> PeftNames => Fixtures.Files("run.json", "peft").Select(p => p.Split('/')).Where(p => p is [_, _, not "multi_adapter", _]).Select(p => $"{p[1]}/{p[2]}");
+
     /// <summary>Reads a libtorch run.</summary>
     public static RecordedRun Golden(string name)
     {
@@ -143,7 +146,7 @@ internal sealed class RecordedRun
 
             // PEFT's EETQ base rounds the product of int8 and scale to fp16, where the fp32 path here rounds nothing: an
             // element whose first gradients are near zero may step the other way.
-            FinalTolerance = isEetq ? 3e-2 : 1e-3,
+            FinalTolerance = isEetq ? 3e-2 : 2e-3,
         };
     }
 

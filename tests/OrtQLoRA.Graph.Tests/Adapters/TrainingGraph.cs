@@ -23,16 +23,17 @@ internal sealed class TrainingGraph : IDisposable
     {
         _model = model;
         NormalisationPipeline.ForTraining().Run(model);
+        BasePreparation preparation = BasePreparation.Run(model, method, config, start, seed: 5, format);
         if (format is not null)
         {
             new WeightQuantizationPass(format).Run(model);
         }
 
-        AdapterInsertionPass pass = new(method, config) { InitialWeights = start, IsTraining = isTraining, Seed = 5 };
+        AdapterInsertionPass pass = new(method, config) { InitialWeights = start, IsTraining = isTraining, Seed = 5, Preparation = preparation };
         pass.Run(model);
         Inserted = pass.Inserted;
         new ShapeInferencePass().Run(model);
-        LossAttachment attachment = loss.Attach(model, model.Graph.GetValue("logits"));
+        LossAttachment attachment = AdapterLoss.Attach(model, loss, model.Graph.GetValue("logits"), Inserted);
         Value[] parameters = [.. Inserted.Parameters.Select(p => model.Graph.GetValue(p.Name))];
         IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, attachment.Loss, null, parameters);
         foreach (Value output in model.Graph.Outputs.ToArray())

@@ -6,6 +6,8 @@ namespace OrtQLoRA.Graph.Adapters.BaseWeights;
 /// <summary>Options of the methods that train weights of the base model themselves.</summary>
 public sealed class BaseWeightConfig : AdapterConfig
 {
+    internal static readonly IReadOnlySet<string> Keys = new HashSet<string>(StringComparer.Ordinal) { "task_type", "modules_to_save", "parameters" };
+
     /// <summary>
     /// Which parameters are trained, by PyTorch's names: a list of name endings, or one expression that must match the
     /// whole name. Null takes the method's own choice.

@@ -13,6 +13,9 @@ public sealed class FullMethod : IAdapterMethod
     public string? PeftType => null;
 
     /// <inheritdoc/>
+    public IReadOnlySet<string> Keys => BaseWeightConfig.Keys;
+
+    /// <inheritdoc/>
     public AdapterConfig ReadConfig(JsonObject json, string source) => BaseWeightConfig.FromJson(json, source);
 
     /// <inheritdoc/>

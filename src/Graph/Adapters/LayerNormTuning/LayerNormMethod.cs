@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.Targeted;
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Linears;
 
@@ -15,6 +16,9 @@ public sealed class LayerNormMethod : IAdapterMethod
 
     /// <inheritdoc/>
     public string? PeftType => Type;
+
+    /// <inheritdoc/>
+    public IReadOnlySet<string> Keys { get; } = TargetedConfig.KeysOf(new LayerNormConfig());
 
     /// <inheritdoc/>
     public AdapterConfig ReadConfig(JsonObject json, string source) => LayerNormConfig.FromJson(json, source);

@@ -15,13 +15,21 @@ internal static class LoraBranch
     {
         string scope = layer.Module.Path + "/lora/";
         Operands operands = new(context, layer, scope);
+        Value? dora = layer.Magnitude is null ? null : DoraScale.Emit(context, layer, scope);
         foreach (LinearSite site in layer.Module.Sites)
         {
             GraphBuilder builder = context.Behind(site, scope);
-            DataType type = ProductType(site);
-            Value result = site.Kind == LinearKind.Embedding ? Embedding(builder, site, operands, type)
-                : site.IsWeightLeft ? WeightLeft(builder, site, operands, Input(context, builder, site, dropout), type)
-                : Linear(builder, site, operands, Input(context, builder, site, dropout), type);
+            DataType type = SiteBranch.ProductType(site);
+            Value? x = site.Kind == LinearKind.Embedding ? null : Input(context, builder, site, dropout);
+            Value result = x is null ? Embedding(builder, site, operands, type)
+                : site.IsWeightLeft ? WeightLeft(builder, site, operands, x, type)
+                : Linear(builder, site, operands, x, type);
+            if (dora is not null)
+            {
+                bool isDropped = x is not null && context.IsTraining && dropout > 0;
+                result = isDropped ? DoraScale.ApplyBesideDropout(builder, site, result, dora, x!) : DoraScale.Apply(builder, site, result, dora);
+            }
+
             AdapterInsertionContext.Redirect(site.Product, result);
         }
     }
@@ -82,12 +90,6 @@ internal static class LoraBranch
         Value delta = builder.MatMul(builder.Mul(rows, operands.Layer.Scaling), operands.BTransposed);
         return builder.Add(site.Product, builder.Cast(delta, type));
     }
-
-    private static DataType ProductType(LinearSite site) =>
-        site.Product.ElementType.IsFloatingPoint() ? site.Product.ElementType
-        : site.Kind == LinearKind.Linear && site.Input.ElementType.IsFloatingPoint() ? site.Input.ElementType
-        : site.Storage == WeightStorage.Dense && site.WeightChain.Count == 0 ? site.Content.ElementType
-        : DataType.Float;
 
     /// <summary>The layer's parameters in the forms that the sites read; each form is emitted once, when first asked for.</summary>
     private sealed class Operands

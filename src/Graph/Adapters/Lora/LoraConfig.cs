@@ -33,7 +33,7 @@ public sealed class LoraConfig : AdapterConfig
     /// </summary>
     public bool? FanInFanOut { get; set; }
 
-    /// <summary><c>target_modules</c>; null is an error when planning.</summary>
+    /// <summary><c>target_modules</c>; null takes every linear layer but the output head.</summary>
     public ModuleSelector? TargetModules { get; set; }
 
     /// <summary><c>exclude_modules</c>.</summary>
@@ -53,6 +53,36 @@ public sealed class LoraConfig : AdapterConfig
 
     /// <summary><c>init_lora_weights</c>.</summary>
     public LoraInitialization Initialization { get; set; }
+
+    /// <summary>
+    /// With <see cref="LoraInitialization.Pissa"/>: iterations of the randomized decomposition (<c>pissa_niter_N</c>); null decomposes
+    /// exactly.
+    /// </summary>
+    public int? PissaIterations { get; set; }
+
+    /// <summary><c>loftq_config.loftq_bits</c>: 4 for nf4. A base that is quantized here takes its own format instead.</summary>
+    public int LoftQBits { get; set; } = 4;
+
+    /// <summary><c>loftq_config.loftq_iter</c>: alternations of quantization and decomposition.</summary>
+    public int LoftQIterations { get; set; } = 1;
+
+    /// <summary><c>eva_config.rho</c>: a layer may get up to this many times the rank.</summary>
+    public double EvaRho { get; set; } = 2;
+
+    /// <summary><c>eva_config.adjust_scaling_factors</c>: whether alphas follow redistributed ranks.</summary>
+    public bool EvaAdjustsScaling { get; set; } = true;
+
+    /// <summary><c>eva_config.whiten</c>: whether directions are scaled to equal variance.</summary>
+    public bool EvaWhitens { get; set; }
+
+    /// <summary><c>corda_config.corda_method</c>: whether the adapter takes the least important directions (<c>kpm</c>) rather than the most (<c>ipm</c>).</summary>
+    public bool CordaPreservesKnowledge { get; set; }
+
+    /// <summary><c>use_dora</c>: train the length of each output's weight apart from its direction.</summary>
+    public bool UseDora { get; set; }
+
+    /// <summary><c>trainable_token_indices</c>: rows of embeddings that are trained, by name of the embedding.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<int>> TrainableTokens { get; set; } = new Dictionary<string, IReadOnlyList<int>>();
 
     /// <summary>Reads a configuration.</summary>
     /// <param name="json">Content of <c>adapter_config.json</c>.</param>
@@ -86,8 +116,7 @@ public sealed class LoraConfig : AdapterConfig
 
     internal TargetOptions TargetOptions() => new()
     {
-        TargetModules = TargetModules ?? throw new ConfigurationException(
-            $"target_modules is not given; name the modules to adapt (for example q_proj, v_proj) or say '{ModuleSelector.AllLinearWord}'."),
+        TargetModules = TargetModules ?? ModuleSelector.AllLinear,
         ExcludeModules = ExcludeModules,
         ModulesToSave = AllModulesToSave,
         LayersToTransform = LayersToTransform,
@@ -122,6 +151,26 @@ public sealed class LoraConfig : AdapterConfig
         if (HasLoraBias && Initialization is not (LoraInitialization.Default or LoraInitialization.Random))
         {
             yield return "lora_bias needs init_lora_weights true or false.";
+        }
+
+        if (HasLoraBias && UseDora)
+        {
+            yield return "lora_bias and use_dora do not go together: DoRA scales what B gives by the weight's length, which says nothing of a bias.";
+        }
+
+        if (PissaIterations is < 0)
+        {
+            yield return $"init_lora_weights asks for {PissaIterations} iterations; 0 or more are expected.";
+        }
+
+        if (LoftQIterations < 1)
+        {
+            yield return $"loftq_iter is {LoftQIterations}; 1 or more is expected.";
+        }
+
+        if (!(EvaRho >= 1))
+        {
+            yield return $"eva_config.rho is {EvaRho}; a number of 1 or more is expected.";
         }
     }
 }

@@ -13,11 +13,18 @@ internal static class LoraConfigJson
     // Each switches on another kind of adapter or training.
     private static readonly string[] Unsupported =
     [
-        "use_dora", "use_qalora", "use_bdlora", "layer_replication", "alora_invocation_tokens", "target_parameters",
-        "trainable_token_indices", "arrow_config", "kasa_config", "velora_config", "monteclora_config", "ensure_weight_tying",
+        "use_qalora", "use_bdlora", "layer_replication", "alora_invocation_tokens", "target_parameters", "arrow_config", "kasa_config", "velora_config", "monteclora_config", "ensure_weight_tying",
     ];
 
-    private static readonly string[] BaseChangingInitializations = ["pissa", "olora", "loftq", "corda", "lora_ga", "mica"];
+    private const string DefaultEmbedding = "embed_tokens";
+
+    /// <summary>Keys that options may set.</summary>
+    public static readonly IReadOnlySet<string> Keys = new HashSet<string>(StringComparer.Ordinal)
+    {
+        "task_type", "modules_to_save", "r", "lora_alpha", "use_rslora", "lora_dropout", "bias", "lora_bias", "fan_in_fan_out", "target_modules",
+        "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "init_lora_weights", "loftq_config",
+        "eva_config", "corda_config", "use_dora", "trainable_token_indices",
+    };
 
     public static LoraConfig Read(JsonObject json, string source)
     {
@@ -50,8 +57,10 @@ internal static class LoraConfigJson
             LayersPattern = reader.Texts("layers_pattern"),
             RankPattern = reader.Table("rank_pattern"),
             AlphaPattern = reader.Table("alpha_pattern"),
-            Initialization = ReadInitialization(reader),
+            UseDora = reader.Flag("use_dora", false),
+            TrainableTokens = ReadTokens(reader),
         };
+        LoraInitializationJson.Read(reader, config);
         foreach (string fault in config.Faults())
         {
             reader.Fault(fault);
@@ -97,15 +106,13 @@ internal static class LoraConfigJson
             keys["layers_pattern"] = config.LayersPattern is { } patterns ? Texts(patterns) : null;
         }
 
-        if (config.Initialization != LoraInitialization.FromFile)
+        keys["use_dora"] = config.UseDora;
+        if (!SameTokens(keys.GetValueOrDefault("trainable_token_indices"), config.TrainableTokens))
         {
-            keys["init_lora_weights"] = config.Initialization switch
-            {
-                LoraInitialization.Gaussian => "gaussian",
-                LoraInitialization.Random => false,
-                _ => true,
-            };
+            keys["trainable_token_indices"] = WriteTokens(config.TrainableTokens);
         }
+
+        LoraInitializationJson.Write(keys, config);
 
         foreach (string key in (string[])["revision", "auto_mapping"])
         {
@@ -131,36 +138,42 @@ internal static class LoraConfigJson
         }
     }
 
-    private static LoraInitialization ReadInitialization(ConfigReader reader)
+    // A bare list means the input embedding, which PEFT calls embed_tokens until it has seen the model.
+    private static Dictionary<string, IReadOnlyList<int>> ReadTokens(ConfigReader reader)
     {
-        JsonNode? node = reader.Node("init_lora_weights");
-        switch (node?.GetValueKind())
+        switch (reader.Node("trainable_token_indices"))
         {
-            case null or JsonValueKind.True:
-                return LoraInitialization.Default;
-            case JsonValueKind.False:
-                return LoraInitialization.Random;
-            case JsonValueKind.String:
-                string name = node.GetValue<string>();
-                if (name is "gaussian")
+            case null:
+                return [];
+            case JsonArray:
+                return reader.Integers("trainable_token_indices") is { Count: > 0 } indices ? new() { [DefaultEmbedding] = indices } : [];
+            case JsonObject table:
+                Dictionary<string, IReadOnlyList<int>> tokens = new(StringComparer.Ordinal);
+                ConfigReader entries = new(table, "trainable_token_indices");
+                foreach ((string name, JsonNode? _) in table)
                 {
-                    return LoraInitialization.Gaussian;
+                    tokens[name] = entries.Integers(name) ?? [];
                 }
 
-                if (name is "orthogonal" or "eva")
-                {
-                    return LoraInitialization.FromFile;
-                }
-
-                reader.Fault(BaseChangingInitializations.Any(i => name.StartsWith(i, StringComparison.Ordinal))
-                    ? $"init_lora_weights '{name}' changes the base model's weights, so that the adapter does not fit the original model. Convert the adapter in PEFT (save_pretrained with path_initial_model_for_weight_conversion)."
-                    : $"init_lora_weights '{name}' is not supported; true, false or gaussian is expected.");
-                return LoraInitialization.Default;
-            default:
-                reader.Fault($"init_lora_weights is {node.ToJsonString()}; true, false or gaussian is expected.");
-                return LoraInitialization.Default;
+                reader.TakeFaults(entries);
+                return tokens;
+            case var other:
+                reader.Fault($"trainable_token_indices is {other.ToJsonString()}; a list of token ids, or an object of lists by embedding, is expected.");
+                return [];
         }
     }
+
+    private static JsonNode? WriteTokens(IReadOnlyDictionary<string, IReadOnlyList<int>> tokens) => tokens.Count switch
+    {
+        0 => null,
+        1 when tokens.TryGetValue(DefaultEmbedding, out IReadOnlyList<int>? indices) => Array(indices),
+        _ => new JsonObject(tokens.Select(t => KeyValuePair.Create(t.Key, (JsonNode?)Array(t.Value)))),
+    };
+
+    private static bool SameTokens(JsonNode? node, IReadOnlyDictionary<string, IReadOnlyList<int>> tokens) =>
+        JsonNode.DeepEquals(node, WriteTokens(tokens));
+
+    private static JsonArray Array(IReadOnlyList<int> numbers) => new([.. numbers.Select(n => (JsonNode)n)]);
 
     private static JsonNode Number(double value) =>
         value == Math.Truncate(value) && Math.Abs(value) < 1e15 ? JsonValue.Create((long)value) : JsonValue.Create(value);

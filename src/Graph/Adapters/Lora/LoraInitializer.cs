@@ -1,17 +1,26 @@
+using OrtQLoRA.Graph.LinearAlgebra;
+
 namespace OrtQLoRA.Graph.Adapters.Lora;
 
-/// <summary>First values of one layer's LoRA matrices.</summary>
+/// <summary>First values of one layer's LoRA matrices, for the initializations that leave the base alone.</summary>
 internal sealed class LoraInitializer
 {
-    private readonly LoraInitialization _kind;
-    private readonly int _rank;
-    private readonly long _inFeatures;
+    // PEFT divides the orthogonal factors by this.
+    private const double OrthogonalDivisor = 10;
 
-    public LoraInitializer(LoraInitialization kind, int rank, long inFeatures)
+    private readonly LoraInitialization _kind;
+    private readonly string _path;
+    private readonly int _rank;
+    private readonly int _inFeatures;
+    private readonly int _outFeatures;
+
+    public LoraInitializer(LoraInitialization kind, string path, int rank, long inFeatures, long outFeatures)
     {
         _kind = kind;
+        _path = path;
         _rank = rank;
-        _inFeatures = inFeatures;
+        _inFeatures = checked((int)inFeatures);
+        _outFeatures = checked((int)outFeatures);
     }
 
     /// <summary>
@@ -20,35 +29,42 @@ internal sealed class LoraInitializer
     /// </summary>
     public void A(FirstValues start, Span<float> values)
     {
-        RequireComputable();
-        if (_kind == LoraInitialization.Gaussian)
+        RequireFits();
+        switch (_kind)
         {
-            start.Random.FillGaussian(values, 1.0 / _rank);
-        }
-        else
-        {
-            start.Random.FillUniform(values, 1 / Math.Sqrt(_inFeatures));
+            case LoraInitialization.Gaussian:
+                start.Random.FillGaussian(values, 1.0 / _rank);
+                break;
+            case LoraInitialization.Orthogonal:
+                OrthogonalHalf(start, isB: false).Values.CopyTo(values);
+                break;
+            default:
+                start.Random.FillUniform(values, 1 / Math.Sqrt(_inFeatures));
+                break;
         }
     }
 
     /// <summary>Zero, unless a random start is asked for: then uniform with bound <c>1/sqrt(r)</c>, weight and bias alike.</summary>
     public void B(FirstValues start, Span<float> values)
     {
-        RequireComputable();
-        if (_kind == LoraInitialization.Random)
+        switch (_kind)
         {
-            start.Random.FillUniform(values, 1 / Math.Sqrt(_rank));
-        }
-        else
-        {
-            values.Clear();
+            case LoraInitialization.Random:
+                start.Random.FillUniform(values, 1 / Math.Sqrt(_rank));
+                break;
+            case LoraInitialization.Orthogonal when values.Length == _outFeatures * _rank:
+                OrthogonalHalf(start, isB: true).Values.CopyTo(values);
+                break;
+            default:
+                values.Clear();
+                break;
         }
     }
 
     /// <summary>Zero: on embeddings the two matrices swap roles. Standard normal for a random start.</summary>
     public void EmbeddingA(FirstValues start, Span<float> values)
     {
-        RequireComputable();
+        RequireFits();
         if (_kind == LoraInitialization.Random)
         {
             start.Random.FillGaussian(values, 1);
@@ -60,18 +76,39 @@ internal sealed class LoraInitializer
     }
 
     /// <summary>Standard normal.</summary>
-    public void EmbeddingB(FirstValues start, Span<float> values)
+    public static void EmbeddingB(FirstValues start, Span<float> values) => start.Random.FillGaussian(values, 1);
+
+    // Odd and even rows of one orthogonal matrix span orthogonal spaces: A from the former, B from the latter, and B A = 0.
+    private Matrix OrthogonalHalf(FirstValues start, bool isB)
     {
-        RequireComputable();
-        start.Random.FillGaussian(values, 1);
+        Matrix square = new(_rank, _rank);
+        start.RandomFor(_path + ".orthogonal").FillGaussian(square.Values, 1);
+        Matrix q = Decompositions.Qr(square).Q;
+        Matrix half = new(_rank / 2, _rank);
+        for (int row = 0; row < half.Rows; row++)
+        {
+            q.Row((2 * row) + (isB ? 1 : 0)).CopyTo(half.Row(row));
+        }
+
+        Matrix factors = new(isB ? _outFeatures : _inFeatures, half.Rows);
+        start.Random.FillGaussian(factors.Values, 1 / OrthogonalDivisor);
+        Matrix product = factors.Multiply(half);
+        return isB ? product : product.Transpose();
     }
 
-    private void RequireComputable()
+    // An adapter that comes from a file may have any rank (combinations add ranks up); a new one beyond the layer's size is
+    // a mistake: it says no more than full rank, for more memory.
+    private void RequireFits()
     {
-        if (_kind == LoraInitialization.FromFile)
+        if (_rank > Math.Min(_inFeatures, _outFeatures))
         {
             throw new ConfigurationException(
-                "init_lora_weights names a method whose result comes with the adapter file only; give the adapter's weights (--init-adapter), or use true, false or gaussian.");
+                $"Rank {_rank} is above the size of module '{_path}' [{_inFeatures} -> {_outFeatures}]; at most {Math.Min(_inFeatures, _outFeatures)} makes sense there. Lower the rank, give the module another one with rank_pattern, or exclude it.");
+        }
+
+        if (_kind == LoraInitialization.Orthogonal && _rank % 2 != 0)
+        {
+            throw new ConfigurationException($"init_lora_weights 'orthogonal' needs an even rank, but module '{_path}' has rank {_rank}.");
         }
     }
 }

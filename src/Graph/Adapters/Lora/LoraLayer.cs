@@ -9,8 +9,13 @@ namespace OrtQLoRA.Graph.Adapters.Lora;
 /// <param name="A">[r, in]; for an embedding [r, vocabulary].</param>
 /// <param name="B">[out, r].</param>
 /// <param name="Bias">[out], scaled too; null without <c>lora_bias</c>.</param>
-public sealed record LoraLayer(LinearModule Module, int Rank, double Scaling, AdapterTensor A, AdapterTensor B, AdapterTensor? Bias)
+/// <param name="Magnitude">DoRA's magnitudes [out]; null without <c>use_dora</c>.</param>
+public sealed record LoraLayer(
+    LinearModule Module, int Rank, double Scaling, AdapterTensor A, AdapterTensor B, AdapterTensor? Bias, AdapterTensor? Magnitude)
 {
     /// <summary>Whether the module is an embedding.</summary>
     public bool IsEmbedding => Module.Kind == LinearKind.Embedding;
+
+    /// <summary>The layer's tensors.</summary>
+    public IEnumerable<AdapterTensor> Tensors => ((AdapterTensor?[])[A, B, Bias, Magnitude]).OfType<AdapterTensor>();
 }

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Linears;
 
@@ -21,6 +20,9 @@ public sealed class LoraMethod : IAdapterMethod
     public string? PeftType => Type;
 
     /// <inheritdoc/>
+    public IReadOnlySet<string> Keys => LoraConfigJson.Keys;
+
+    /// <inheritdoc/>
     public AdapterConfig ReadConfig(JsonObject json, string source) => LoraConfig.FromJson(json, source);
 
     /// <inheritdoc/>
@@ -33,35 +35,20 @@ public sealed class LoraMethod : IAdapterMethod
         }
 
         lora.Validate();
-        // Modules to save match by the bare end of the path, so that 'classifier' takes 'pre_classifier' too: what is trained
-        // whole needs no adapter beside it.
-        IReadOnlyList<LinearModule> modules =
-        [
-            .. new TargetModuleMatcher(lora.TargetOptions()).Select(sites).Where(m => SavedModules.Owner(m.Path + ".weight", lora.AllModulesToSave) is null),
-        ];
-        if (modules.Where(m => m.Kind == LinearKind.Convolution).Select(m => m.Path).ToArray() is { Length: > 0 } convolutions)
-        {
-            throw new ConfigurationException($"target_modules: LoRA on convolutions is not supported: {string.Join(", ", convolutions)}. Exclude them with exclude_modules.");
-        }
-
-        return new LoraPlan(Resolve(lora, modules, sites), modules, sites);
+        TargetSelection selection = new(sites, lora.TargetOptions());
+        selection.Require(Name, LinearKind.Linear, LinearKind.Embedding);
+        IReadOnlyList<LinearModule> modules = selection.Modules;
+        return new LoraPlan(Resolve(lora, selection), modules, sites);
     }
 
     // The file that PEFT writes lists what 'all-linear' meant, and says how the base holds its weights.
-    private static LoraConfig Resolve(LoraConfig config, IReadOnlyList<LinearModule> modules, LinearSites sites)
+    private static LoraConfig Resolve(LoraConfig config, TargetSelection selection)
     {
-        LoraConfig resolved = config;
-        if (config.TargetModules!.IsAllLinear)
-        {
-            HashSet<string> targets = [.. modules.Select(m => m.Path)];
-            resolved = (LoraConfig)config.WithTargets(ModuleSelector.OfNames(
-                TargetModuleShortening.Shorten(targets, sites.ModulePaths().Where(p => !targets.Contains(p)))));
-        }
-
+        LoraConfig resolved = config.TargetModules is null or { IsAllLinear: true } ? (LoraConfig)config.WithTargets(selection.Resolved) : config;
         if (config.FanInFanOut is null)
         {
             resolved = (LoraConfig)resolved.WithTargets(resolved.TargetModules!);
-            LinearModule[] linears = [.. modules.Where(m => m.Kind == LinearKind.Linear)];
+            LinearModule[] linears = [.. selection.Modules.Where(m => m.Kind == LinearKind.Linear)];
             resolved.FanInFanOut = linears.Length > 0 && linears.All(m => ParameterFinder.IsConv1D(m.Sites[0]));
         }
 

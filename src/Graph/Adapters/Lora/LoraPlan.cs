@@ -1,7 +1,9 @@
 using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Adapters.TrainableTokens;
 using OrtQLoRA.Graph.Export;
+using OrtQLoRA.Graph.LinearAlgebra;
 using OrtQLoRA.Graph.Linears;
 
 namespace OrtQLoRA.Graph.Adapters.Lora;
@@ -13,6 +15,7 @@ public sealed class LoraPlan : AdapterPlan
     private static readonly string[] EmbeddingLayerNames = ["embed_tokens", "lm_head"];
 
     private readonly LoraConfig _config;
+    private readonly IReadOnlyList<TokenRows> _tokens;
     private readonly Dictionary<string, string> _duplicates = new(StringComparer.Ordinal);
     private readonly List<SavedWeight> _savedWeights = [];
 
@@ -23,13 +26,17 @@ public sealed class LoraPlan : AdapterPlan
         ModulePatternTable<double> ranks = new("rank_pattern", config.RankPattern);
         ModulePatternTable<double> alphas = new("alpha_pattern", config.AlphaPattern);
         Layers = [.. modules.Select(m => Layer(m, (int)ranks.ValueFor(m.Path, config.Rank), alphas.ValueFor(m.Path, config.Alpha)))];
-        Tensors = [.. Layers.SelectMany(l => (AdapterTensor?[])[l.A, l.B, l.Bias]).OfType<AdapterTensor>()];
+        _tokens = [.. config.TrainableTokens.Select(t => new TokenRows(sites, TokenRows.FindEmbedding(sites, t.Key), t.Value, "token_adapter.trainable_tokens_delta"))];
+        Tensors = [.. Layers.SelectMany(l => l.Tensors), .. _tokens.Select(t => t.Tensor)];
         TrainedWeights = TrainedWeightsOf(sites);
         AddBaseEmbeddings(sites);
     }
 
     /// <summary>The layers, in graph order.</summary>
     public IReadOnlyList<LoraLayer> Layers { get; }
+
+    /// <summary>Whether EVA's directions are scaled to equal variance.</summary>
+    internal bool EvaWhitens => _config.EvaWhitens;
 
     /// <summary>Probability with which an input of A is dropped in training.</summary>
     public double Dropout => _config.Dropout;
@@ -54,15 +61,38 @@ public sealed class LoraPlan : AdapterPlan
         {
             LoraBranch.Insert(context, layer, Dropout);
         }
+
+        foreach (TokenRows tokens in _tokens)
+        {
+            tokens.Insert(context);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Prepare(BasePreparation preparation)
+    {
+        ArgumentNullException.ThrowIfNull(preparation);
+        LoraPreparation.Run(this, _config, preparation);
     }
 
     /// <inheritdoc/>
     public override void Merge(WeightMerge merge)
     {
         ArgumentNullException.ThrowIfNull(merge);
+        foreach (TokenRows tokens in _tokens)
+        {
+            tokens.Merge(merge);
+        }
+
         foreach (LoraLayer layer in Layers)
         {
             merge.AddLowRank(layer.Module, merge.Tensor(layer.A), merge.Tensor(layer.B), layer.Rank, layer.Scaling);
+            if (layer.Magnitude is not null)
+            {
+                float[] magnitudes = merge.Tensor(layer.Magnitude);
+                merge.Transform(layer.Module, weight => Rescale(weight, magnitudes, layer.IsEmbedding));
+            }
+
             if (layer.Bias is not null)
             {
                 float[] bias = merge.Tensor(layer.Bias);
@@ -76,11 +106,31 @@ public sealed class LoraPlan : AdapterPlan
     {
         double scaling = alpha / (_config.UseRsLora ? Math.Sqrt(rank) : rank);
         bool isEmbedding = module.Kind == LinearKind.Embedding;
-        LoraInitializer initializer = new(_config.Initialization, rank, module.InFeatures);
+        LoraInitializer initializer = new(_config.Initialization, module.Path, rank, module.InFeatures, module.OutFeatures);
         AdapterTensor a = Tensor(module, isEmbedding ? "lora_embedding_A" : "lora_A.weight", [rank, module.InFeatures], isEmbedding ? initializer.EmbeddingA : initializer.A);
-        AdapterTensor b = Tensor(module, isEmbedding ? "lora_embedding_B" : "lora_B.weight", [module.OutFeatures, rank], isEmbedding ? initializer.EmbeddingB : initializer.B);
+        AdapterTensor b = Tensor(module, isEmbedding ? "lora_embedding_B" : "lora_B.weight", [module.OutFeatures, rank], isEmbedding ? LoraInitializer.EmbeddingB : initializer.B);
         AdapterTensor? bias = _config.HasLoraBias && !isEmbedding ? Tensor(module, "lora_B.bias", [module.OutFeatures], initializer.B) : null;
-        return new LoraLayer(module, rank, scaling, a, b, bias);
+        LoraLayer layer = new(module, rank, scaling, a, b, bias, null);
+        return _config.UseDora
+            ? layer with { Magnitude = Tensor(module, "lora_magnitude_vector", [module.OutFeatures], (start, values) => DoraScale.Start(layer, start.Of(a), start.Of(b)).CopyTo(values)) }
+            : layer;
+    }
+
+    // DoRA: each output's row gets the length m.
+    private static Matrix Rescale(Matrix weight, float[] magnitudes, bool isEmbedding)
+    {
+        float[] norms = DoraScale.Norms(weight, isEmbedding);
+        float[] factors = [.. magnitudes.Zip(norms, (m, n) => m / n)];
+        if (isEmbedding)
+        {
+            weight.ScaleColumns(factors);
+        }
+        else
+        {
+            weight.ScaleRows(factors);
+        }
+
+        return weight;
     }
 
     private static AdapterTensor Tensor(LinearModule module, string suffix, long[] dims, Action<FirstValues, Span<float>> initialize)

@@ -64,7 +64,11 @@ public abstract class TargetedConfig : AdapterConfig
         keys["inference_mode"] = true;
         keys["modules_to_save"] = Texts(AllModulesToSave);
         keys["target_modules"] = TargetModules?.ToJson();
-        keys["exclude_modules"] = ExcludeModules?.ToJson();
+        if (ExcludeModules is not null || DefaultKeys.ContainsKey("exclude_modules"))
+        {
+            keys["exclude_modules"] = ExcludeModules?.ToJson();
+        }
+
         if (DefaultKeys.ContainsKey("layers_to_transform"))
         {
             keys["layers_to_transform"] = LayersToTransform is { } layers ? new JsonArray([.. layers.Select(l => (JsonNode)l)]) : null;
@@ -154,6 +158,9 @@ public abstract class TargetedConfig : AdapterConfig
         config.Source = (JsonObject)json.DeepClone();
         return config;
     }
+
+    internal static IReadOnlySet<string> KeysOf(TargetedConfig config) =>
+        new HashSet<string>(config.DefaultKeys.Keys.Concat(["modules_to_save", "target_modules", "exclude_modules", "task_type"]), StringComparer.Ordinal);
 
     internal TargetOptions TargetOptions(ModuleSelector targets) => new()
     {

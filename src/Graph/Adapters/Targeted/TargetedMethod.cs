@@ -8,7 +8,7 @@ namespace OrtQLoRA.Graph.Adapters.Targeted;
 /// <summary>A method that acts on chosen layers, each by itself.</summary>
 /// <typeparam name="TConfig">Its configuration.</typeparam>
 public abstract class TargetedMethod<TConfig> : IAdapterMethod
-    where TConfig : TargetedConfig
+    where TConfig : TargetedConfig, new()
 {
     /// <inheritdoc/>
     public abstract string Name { get; }
@@ -16,8 +16,11 @@ public abstract class TargetedMethod<TConfig> : IAdapterMethod
     /// <inheritdoc/>
     public abstract string? PeftType { get; }
 
-    /// <summary>Whether the method works on embeddings.</summary>
-    protected virtual bool AcceptsEmbeddings => false;
+    /// <inheritdoc/>
+    public IReadOnlySet<string> Keys => field ??= TargetedConfig.KeysOf(new TConfig());
+
+    /// <summary>The kinds of modules that the method works on.</summary>
+    protected virtual IReadOnlyCollection<LinearKind> Kinds => [LinearKind.Linear];
 
     /// <inheritdoc/>
     public abstract AdapterConfig ReadConfig(JsonObject json, string source);
@@ -33,8 +36,7 @@ public abstract class TargetedMethod<TConfig> : IAdapterMethod
 
         options.Validate();
         TargetSelection selection = new(sites, options.TargetOptions(options.TargetModules ?? DefaultTargets(sites)));
-        LinearKind[] kinds = AcceptsEmbeddings ? [LinearKind.Linear, LinearKind.Embedding] : [LinearKind.Linear];
-        selection.Require(Name, kinds);
+        selection.Require(Name, Kinds);
         return Plan(sites, (TConfig)options.WithTargets(selection.Resolved), selection.Modules);
     }
 

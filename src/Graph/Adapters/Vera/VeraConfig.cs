@@ -8,7 +8,7 @@ public sealed class VeraConfig : TargetedConfig
 {
     private static readonly IReadOnlyDictionary<string, JsonNode?> Defaults = Keys(
         """
-        {"bias": "none", "d_initial": 0.1, "exclude_modules": null, "fan_in_fan_out": false, "init_weights": true, "layers_pattern": null,
+        {"bias": "none", "d_initial": 0.1, "fan_in_fan_out": false, "init_weights": true, "layers_pattern": null,
          "layers_to_transform": null, "projection_prng_key": 0, "r": 256, "save_projection": true, "target_modules": null, "vera_dropout": 0.0}
         """);
 
