@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters.AdaLora;
 using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.Adapters.Boft;
 using OrtQLoRA.Graph.Adapters.Hra;
@@ -20,6 +21,7 @@ public sealed class AdapterRegistry
     /// <summary>Every method that ships with the project.</summary>
     public static AdapterRegistry Default { get; } = new AdapterRegistry()
         .Add(new LoraMethod())
+        .Add(new AdaLoraMethod())
         .Add(new Ia3Method())
         .Add(new VeraMethod())
         .Add(new LoHaMethod())

@@ -19,8 +19,8 @@ public sealed class AdapterRegistryTests
     [TestMethod]
     public void Get_UnknownNames_ListTheKnown()
     {
-        StringAssert.Contains(Assert.ThrowsExactly<ConfigurationException>(() => AdapterRegistry.Default.Get("dora2")).Message, "bitfit, full, lora");
-        StringAssert.Contains(Assert.ThrowsExactly<ConfigurationException>(() => AdapterRegistry.Default.GetByPeftType("IA3", "file")).Message, "LORA");
+        StringAssert.Contains(Assert.ThrowsExactly<ConfigurationException>(() => AdapterRegistry.Default.Get("dora2")).Message, "full, hra, ia3");
+        StringAssert.Contains(Assert.ThrowsExactly<ConfigurationException>(() => AdapterRegistry.Default.GetByPeftType("XLORA", "file")).Message, "LORA");
         Assert.ThrowsExactly<ArgumentException>(() => new AdapterRegistry().Add(new LoraMethod()).Add(new LoraMethod()));
     }
 }

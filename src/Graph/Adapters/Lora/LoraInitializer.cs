@@ -96,14 +96,14 @@ internal sealed class LoraInitializer
         return isB ? product : product.Transpose();
     }
 
-    // An adapter that comes from a file may have any rank (combinations add ranks up); a new one beyond the layer's size is
-    // a mistake: it says no more than full rank, for more memory.
+    // An adapter that comes from a file may have any rank (combinations add ranks up), and narrow heads among wide layers are
+    // usual; a new one beyond both sizes of the layer is a mistake.
     private void RequireFits()
     {
-        if (_rank > Math.Min(_inFeatures, _outFeatures))
+        if (_rank > Math.Max(_inFeatures, _outFeatures))
         {
             throw new ConfigurationException(
-                $"Rank {_rank} is above the size of module '{_path}' [{_inFeatures} -> {_outFeatures}]; at most {Math.Min(_inFeatures, _outFeatures)} makes sense there. Lower the rank, give the module another one with rank_pattern, or exclude it.");
+                $"Rank {_rank} is above the size of module '{_path}' [{_inFeatures} -> {_outFeatures}]; more than {Math.Min(_inFeatures, _outFeatures)} says nothing new there. Lower the rank, give the module another one with rank_pattern, or exclude it.");
         }
 
         if (_kind == LoraInitialization.Orthogonal && _rank % 2 != 0)

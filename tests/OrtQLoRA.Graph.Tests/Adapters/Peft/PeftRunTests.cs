@@ -169,7 +169,8 @@ public sealed class PeftRunTests
 
     private static InsertedAdapter Insert(OnnxModel model, AdapterWeights adapter)
     {
-        AdapterInsertionPass pass = new(adapter.Method!, adapter.Config!) { InitialWeights = adapter, IsTraining = false };
+        BasePreparation preparation = BasePreparation.Run(model, adapter.Method!, adapter.Config!, adapter, seed: 0);
+        AdapterInsertionPass pass = new(adapter.Method!, adapter.Config!) { InitialWeights = adapter, IsTraining = false, Preparation = preparation };
         pass.Run(model);
         return pass.Inserted;
     }

@@ -1,0 +1,82 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Microsoft.ML.OnnxRuntime;
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Export;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Passes;
+using OrtQLoRA.Graph.Quantization;
+using OrtQLoRA.Graph.Quantization.Eetq;
+using OrtQLoRA.Graph.Safetensors;
+using OrtQLoRA.Graph.Serialization;
+using OrtQLoRA.TestKit;
+
+namespace OrtQLoRA.Graph.Tests.Export;
+
+/// <summary>Every method that can be merged, from random values: the merged model computes what the adapter beside the base does.</summary>
+[TestClass]
+public sealed class MergedMethodTests
+{
+    private const string Bert = "ts13_distilbert_initializers_as_inputs";
+
+    [TestMethod]
+    [DataRow("ts17_gpt2", "lora", """{"use_dora":true,"init_lora_weights":false,"r":3,"target_modules":["c_attn","c_proj","wte"],"fan_in_fan_out":true}""", false)]
+    [DataRow("ts17_gpt2", "lora", """{"use_dora":true,"init_lora_weights":false,"r":3,"target_modules":["c_attn","c_proj"]}""", true)]
+    [DataRow("ts17_gpt2", "ia3", """{"init_ia3_weights":false,"target_modules":["c_attn","c_fc","mlp.c_proj"],"feedforward_modules":["mlp.c_proj"]}""", false)]
+    [DataRow("ts17_gpt2", "ia3", """{"init_ia3_weights":false,"target_modules":["c_attn","c_fc","mlp.c_proj"],"feedforward_modules":["mlp.c_proj"]}""", true)]
+    [DataRow("ts17_gpt2", "boft", """{"init_weights":false,"boft_block_size":4,"target_modules":["c_attn","c_fc"]}""", false)]
+    [DataRow("ts17_gpt2", "boft", """{"init_weights":false,"boft_block_size":4,"target_modules":["c_attn","c_fc"]}""", true)]
+    [DataRow("ts17_gpt2", "hra", """{"init_weights":false,"r":5,"target_modules":["c_attn","c_fc"]}""", false)]
+    [DataRow("dyn18_llama_unoptimized", "hra", """{"init_weights":false,"r":4,"apply_GS":true,"target_modules":["q_proj","down_proj"]}""", false)]
+    [DataRow("dyn18_llama_unoptimized", "hra", """{"r":1,"init_weights":false,"target_modules":["q_proj"]}""", true)]
+    [DataRow("dyn18_llama_unoptimized", "oft", """{"init_weights":false,"oft_block_size":8,"target_modules":["q_proj","o_proj"]}""", true)]
+    [DataRow("dyn18_llama_unoptimized", "oft", """{"init_weights":false,"oft_block_size":8,"coft":true,"eps":0.5,"block_share":true,"use_cayley_neumann":false,"target_modules":["q_proj","o_proj"]}""", false)]
+    [DataRow("dyn18_llama_unoptimized", "oft", """{"init_weights":false,"r":2,"num_cayley_neumann_terms":6,"target_modules":["v_proj"]}""", false)]
+    [DataRow("dyn18_llama_unoptimized", "loha", """{"init_weights":false,"r":3,"rank_pattern":{"q_proj":2}}""", true)]
+    [DataRow("dyn18_llama_unoptimized", "lokr", """{"init_weights":false,"r":2,"decompose_both":true,"decompose_factor":4}""", true)]
+    [DataRow("dyn18_llama_unoptimized", "vera", """{"init_weights":false,"r":6,"d_initial":0.5,"save_projection":false}""", true)]
+    [DataRow("fp16_llama", "lora", """{"use_dora":true,"init_lora_weights":false,"r":3}""", false)]
+    [DataRow("fp16_llama", "oft", """{"init_weights":false,"oft_block_size":4}""", false)]
+    [DataRow(Bert, "ia3", """{"init_ia3_weights":false,"target_modules":["q_lin","lin1","lin2"],"feedforward_modules":["lin2"]}""", false)]
+    [DataRow(Bert, "lora", """{"init_lora_weights":"pissa","r":3}""", false)]
+    [DataRow(Bert, "lora", """{"init_lora_weights":"olora","r":3,"lora_alpha":3}""", true)]
+    [DataRow("ts17_gpt2", "lora", """{"init_lora_weights":"loftq","r":3,"target_modules":["c_attn"],"loftq_config":{"loftq_iter":2}}""", true)]
+    public void Merge_RandomAdapter_EqualsTheAdapterBeside(string name, string methodName, string json, bool isQuantized)
+    {
+        string folder = Fixtures.Require("exports/" + name);
+        using JsonDocument description = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "case.json")));
+        string file = Path.Combine(folder, description.RootElement.GetProperty("model_file").GetString()!);
+        using SafetensorsFile data = SafetensorsFile.Open(Path.Combine(folder, "data.safetensors"));
+        IAdapterMethod method = AdapterRegistry.Default.Get(methodName);
+        AdapterConfig config = method.ReadConfig((JsonObject)JsonNode.Parse(json)!, "test");
+        IWeightFormat? format = isQuantized ? new EetqInt8Format() : null;
+        using OnnxModel merged = OnnxModelReader.Read(file);
+        Dictionary<string, ITensor> feeds = merged.Graph.RequiredInputs.ToDictionary(i => i.Name, i => data["case0.input." + i.Name]);
+
+        using OnnxModel beside = OnnxModelReader.Read(file);
+        NormalisationPipeline.ForTraining().Run(beside);
+        BasePreparation preparation = BasePreparation.Run(beside, method, config, null, seed: 3, format);
+        if (format is not null)
+        {
+            new WeightQuantizationPass(format).Run(beside);
+        }
+
+        AdapterInsertionPass pass = new(method, config) { IsTraining = false, Seed = 3, Preparation = preparation };
+        pass.Run(beside);
+        using AdapterWeights adapter = pass.Inserted.InitialWeights();
+        MergedModelExporter.Merge(merged, adapter, new MergeOptions { Format = format });
+
+        IReadOnlyDictionary<string, ITensor> expected = OrtRunner.Run(
+            beside,
+            feeds.Where(f => beside.Graph.TryGetValue(f.Key, out Value? input) && input.IsGraphInput)
+                .Concat(pass.Inserted.Parameters.Select(p => KeyValuePair.Create(p.Name, p.InitialValue)))
+                .ToDictionary(),
+            format is null ? GraphOptimizationLevel.ORT_ENABLE_ALL : GraphOptimizationLevel.ORT_DISABLE_ALL);
+        IReadOnlyDictionary<string, ITensor> actual = OrtRunner.Run(merged, feeds);
+        double tolerance = description.RootElement.GetProperty("dtype").GetString() == "float16" ? 2e-2 : 1e-4;
+        foreach ((string output, ITensor value) in expected)
+        {
+            TensorAssert.AreClose(value, actual[output], tolerance, $"{name}: {output}");
+        }
+    }
+}
