@@ -81,6 +81,7 @@ public static partial class QLoraTrainer
         DataCollator collator = new(setup.BatchInputs, setup.Task, data.PadId);
         CheckpointKeeper keeper = new(setup, options, store, inputs, callback, resumed);
         TrainingLoop loop = new(setup.Engine, options, examples, collator, callback, cancellationToken) { RollBack = keeper.RollBack };
+        setup.SetTotalSteps(loop.TotalSteps);
         Func<EvaluationResult>? evaluate = evalExamples is null ? null : () => Evaluate(evalExamples, options, setup, collator);
         TrainingRun run = new(options, setup, folder, keeper, callback, evaluate, resumed);
         if (resumed is null)

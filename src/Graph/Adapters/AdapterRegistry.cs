@@ -8,6 +8,7 @@ using OrtQLoRA.Graph.Adapters.LoHa;
 using OrtQLoRA.Graph.Adapters.LoKr;
 using OrtQLoRA.Graph.Adapters.Lora;
 using OrtQLoRA.Graph.Adapters.Oft;
+using OrtQLoRA.Graph.Adapters.Prompts;
 using OrtQLoRA.Graph.Adapters.TrainableTokens;
 using OrtQLoRA.Graph.Adapters.Vera;
 
@@ -31,6 +32,8 @@ public sealed class AdapterRegistry
         .Add(new HraMethod())
         .Add(new LayerNormMethod())
         .Add(new TrainableTokensMethod())
+        .Add(new PromptTuningMethod())
+        .Add(new PrefixTuningMethod())
         .Add(new FullMethod())
         .Add(new BitFitMethod());
 

@@ -13,6 +13,9 @@ public sealed record EngineState(
     IReadOnlyDictionary<string, DenseTensor> Parameters,
     IReadOnlyDictionary<string, IReadOnlyDictionary<string, DenseTensor>> OptimizerStates)
 {
+    /// <summary>What the adapter method keeps between steps (AdaLoRA's averages), by name; empty for most methods.</summary>
+    public IReadOnlyDictionary<string, ITensor> AdapterState { get; init; } = new Dictionary<string, ITensor>();
+
     /// <summary>Scale of gradients in fp16 and the steps since it last changed; null where gradients are not scaled.</summary>
     public (double Value, long GoodSteps)? LossScale { get; init; }
 }

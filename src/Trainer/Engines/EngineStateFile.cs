@@ -14,6 +14,7 @@ public static class EngineStateFile
     private const string StepsKey = "ortqlora.steps";
     private const string PassesKey = "ortqlora.passes";
     private const string StatesKey = "ortqlora.optimizer_states";
+    private const string AdapterPrefix = "ortqlora.adapter_state/";
     private const string LossScaleKey = "ortqlora.loss_scale";
     private const string LossScaleStepsKey = "ortqlora.steps_at_loss_scale";
 
@@ -24,7 +25,8 @@ public static class EngineStateFile
         IEnumerable<KeyValuePair<string, ITensor>> parameters = state.Parameters.Select(p => KeyValuePair.Create(p.Key, (ITensor)p.Value));
         IEnumerable<KeyValuePair<string, ITensor>> states = state.OptimizerStates.SelectMany(
             s => s.Value.Select(p => KeyValuePair.Create($"{p.Key}.{s.Key}", (ITensor)p.Value)));
-        SafetensorsWriter.Write(path, parameters.Concat(states),
+        IEnumerable<KeyValuePair<string, ITensor>> adapter = state.AdapterState.Select(t => KeyValuePair.Create(AdapterPrefix + t.Key, t.Value));
+        SafetensorsWriter.Write(path, parameters.Concat(states).Concat(adapter),
         [
             new(StepsKey, state.CompletedSteps.ToString(CultureInfo.InvariantCulture)),
             new(PassesKey, state.CompletedPasses.ToString(CultureInfo.InvariantCulture)),
@@ -52,9 +54,16 @@ public static class EngineStateFile
         string[] states = names.Split(',', StringSplitOptions.RemoveEmptyEntries);
         Dictionary<string, DenseTensor> parameters = [];
         Dictionary<string, Dictionary<string, DenseTensor>> byState = states.ToDictionary(s => s, _ => new Dictionary<string, DenseTensor>());
+        Dictionary<string, ITensor> adapter = [];
         foreach ((string key, ITensor tensor) in file.Tensors)
         {
             DenseTensor copy = new(tensor.ElementType, tensor.Dims, tensor.ToBytes());
+            if (key.StartsWith(AdapterPrefix, StringComparison.Ordinal))
+            {
+                adapter[key[AdapterPrefix.Length..]] = copy;
+                continue;
+            }
+
             string? state = states.FirstOrDefault(s => key.EndsWith("." + s, StringComparison.Ordinal));
             if (state is null)
             {
@@ -68,6 +77,7 @@ public static class EngineStateFile
 
         return new EngineState(steps, passes, parameters, byState.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, DenseTensor>)s.Value))
         {
+            AdapterState = adapter,
             LossScale = LossScale(file),
         };
     }

@@ -80,12 +80,22 @@ internal sealed class TrainingSetup : IDisposable
                 : new SessionTrainingEngine(graph.Artifacts, engineOptions);
             long trainedOfBase = graph.Adapter.Plan.TrainedWeights.Sum(w => w.Parameter.Content.ElementCount());
             long all = model.Graph.Initializers.Where(i => i.Initializer!.ElementType.IsFloatingPoint()).Sum(i => i.Initializer!.ElementCount());
-            return new TrainingSetup(facts, settings, graph, engine, all - trainedOfBase);
+            ITrainingEngine hooked = graph.Adapter.Plan.CreateTrainingHook() is { } hook ? new AdapterEngine(engine, hook, options.MaxGradNorm) : engine;
+            return new TrainingSetup(facts, settings, graph, hooked, all - trainedOfBase);
         }
         catch
         {
             graph.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Tells the adapter's own work how long the run is.</summary>
+    internal void SetTotalSteps(long steps)
+    {
+        if (Engine is AdapterEngine hooked)
+        {
+            hooked.TotalSteps = steps;
         }
     }
 

@@ -19,7 +19,6 @@ public sealed class RecordedRunTests
     private static readonly string[] NotFollowed =
     [
         "llama/lora_dropout", "llama/lorafa", "llama/lorafa_fp32", "llama/loraplus",
-        "llama/adalora", "llama/prompt_tuning", "llama/prefix_tuning",
     ];
 
     /// <summary>Every run of a method that can be followed number by number.</summary>

@@ -21,7 +21,7 @@ public static partial class PeftKeys
     public static string Normalise(string key)
     {
         string plain = AdapterName().Replace(key, "$1");
-        return plain.StartsWith("base_model.", StringComparison.Ordinal) ? plain : Prefix + plain;
+        return plain.StartsWith("base_model.", StringComparison.Ordinal) || plain == "prompt_embeddings" ? plain : Prefix + plain;
     }
 
     [GeneratedRegex(@"((?:^|\.)(?:lora_A|lora_B|lora_embedding_A|lora_embedding_B|modules_to_save))\.default(?=\.|$)")]
