@@ -54,6 +54,9 @@ public sealed class LoraConfig : AdapterConfig
     /// <summary><c>init_lora_weights</c>.</summary>
     public LoraInitialization Initialization { get; set; }
 
+    /// <summary>Whether the initialization takes the adapter's start out of the base's weights.</summary>
+    public bool ChangesBase => Initialization is LoraInitialization.Pissa or LoraInitialization.Olora or LoraInitialization.LoftQ or LoraInitialization.Corda;
+
     /// <summary>
     /// With <see cref="LoraInitialization.Pissa"/>: iterations of the randomized decomposition (<c>pissa_niter_N</c>); null decomposes
     /// exactly.

@@ -35,6 +35,12 @@ public sealed class LoraPlan : AdapterPlan
     /// <summary>The layers, in graph order.</summary>
     public IReadOnlyList<LoraLayer> Layers { get; }
 
+    /// <summary>Whether the adapter fits a base that its own start changed (PiSSA and its kin).</summary>
+    public bool ChangesBase => _config.ChangesBase;
+
+    /// <summary>Whether LoRA's matrices and trained weights are all there is: no magnitudes, token rows or changed base.</summary>
+    public bool IsPlain => _tokens.Count == 0 && !_config.UseDora && !_config.ChangesBase;
+
     /// <summary>Whether EVA's directions are scaled to equal variance.</summary>
     internal bool EvaWhitens => _config.EvaWhitens;
 

@@ -24,9 +24,10 @@ internal static class OnnxAdapterExporter
         (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
-        if (plan is not LoraPlan && plan.Tensors.Count > 0)
+        bool isPlain = plan is LoraPlan { IsPlain: true } || (plan is not LoraPlan && plan.Tensors.Count == 0);
+        if (!isPlain)
         {
-            throw new ConfigurationException($"Adapters of method '{method.Name}' cannot become an .onnx_adapter, which holds LoRA matrices and trained weights. Export with --to merged.");
+            throw new ConfigurationException($"Adapters of method '{method.Name}' cannot become an .onnx_adapter in this form: it holds plain LoRA matrices and trained weights, no magnitudes (DoRA), token rows or changed bases (PiSSA and its kin). Export with --to merged, or make plain LoRA of it first (ortqlora adapter convert).");
         }
 
         IReadOnlyDictionary<string, ITensor> tensors = new InitialValues(adapter, plan).Tensors;

@@ -47,6 +47,12 @@ internal static class ServerLimits
 
         AddIgnored(warnings, "LoRA on embeddings", lora.Layers.Where(l => l.IsEmbedding).Select(l => l.Module.Path));
         AddIgnored(warnings, "Biases of LoRA (lora_bias)", lora.Layers.Where(l => l.Bias is not null).Select(l => l.Module.Path));
+        AddIgnored(warnings, "Magnitudes of DoRA (use_dora)", lora.Layers.Where(l => l.Magnitude is not null).Select(l => l.Module.Path));
+        if (lora.ChangesBase)
+        {
+            warnings.Add("The adapter's start changed the base (init_lora_weights), which TGI and LoRAX do not do: outputs would be wrong. Make plain LoRA of it with ortqlora adapter convert --to lora.");
+        }
+
         AddIgnored(warnings, "Weights that are trained whole (modules_to_save, bias)", plan.TrainedWeights.Select(w => w.Parameter.Name));
         AddIncomplete(warnings, lora, sites);
         return warnings;
