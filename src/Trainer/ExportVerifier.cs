@@ -1,9 +1,9 @@
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using OrtQLoRA.CustomOps;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.IR;
-using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
@@ -32,7 +32,7 @@ public static class ExportVerifier
     {
         TrainingOptions options = run.ReadOptions();
         options.InitAdapter = run.AdapterFolder;
-        using OnnxModel model = OnnxModelReader.Read(options.Model);
+        using OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
         AdapterSettings settings = AdapterSettings.Create(options);
         using TrainingSetup setup = TrainingSetup.Create(model, facts, settings, options, NullCallback.Instance);

@@ -1,10 +1,10 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.Export.Runs;
 using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Graph.IR;
-using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Checkpoints;
 using OrtQLoRA.Trainer.Configuration;
@@ -51,7 +51,7 @@ public static partial class QLoraTrainer
         CheckpointStore store = new(folder.CheckpointsFolder);
         Checkpoint? resumed = FindCheckpoint(options, store, callback);
         callback.OnStage($"Reading {options.Model}");
-        using OnnxModel model = OnnxModelReader.Read(options.Model);
+        using OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         AdapterSettings settings = AdapterSettings.Create(options);
         IReadOnlyList<TrainingExample> examples;
         IReadOnlyList<TrainingExample>? evalExamples;
@@ -143,7 +143,7 @@ public static partial class QLoraTrainer
 
     private static void WriteFacts(RunFolder folder, TrainingOptions options, TrainingSetup setup, OnnxModel model)
     {
-        new BaseModelRecord(Path.GetFullPath(options.Model), OptionText.Name(options.Quantization), null, WeightHash.Of(model)).Write(folder.Path);
+        new BaseModelRecord(Path.GetFullPath(options.Model), OptionText.Name(options.Quantization), options.BaseWeights is null ? null : Path.GetFullPath(options.BaseWeights), WeightHash.Of(model)).Write(folder.Path);
         RunFolder.WriteText(folder.ConfigFile, TrainingOptionsFile.ToJson(options, setup.Task));
         if (setup.Quantization.Layers.Count > 0)
         {

@@ -112,6 +112,54 @@ public sealed class ExportCommandTests
     }
 
     [TestMethod]
+    public void BaseWeights_OfAnEetqCheckpoint_AreItsBytes()
+    {
+        string checkpoint = Folder.File("supply/hf/model.safetensors");
+        string quantized = Folder.File("supply/int8.onnx");
+        CommandLine.Succeed("export", "--run", Run, "--to", "eetq", "--output", Path.GetDirectoryName(checkpoint)!);
+
+        CommandLine.Succeed("quantize", "--model", Folder.File("base/model.onnx"), "--base-weights", Path.GetDirectoryName(checkpoint)!, "--output", quantized);
+
+        using SafetensorsFile file = SafetensorsFile.Open(checkpoint);
+        using OnnxModel int8 = OnnxModelReader.Read(quantized);
+        foreach (string layer in new[] { "layers.0.self_attn.q_proj", "layers.1.mlp.up_proj", "layers.1.mlp.down_proj" })
+        {
+            ITensor packed = file[$"model.{layer}.weight"];
+            (int rows, int columns) = ((int)packed.Dims[0], (int)packed.Dims[1]);
+            sbyte[] plain = EetqLayout.UnpackPadded(packed.ToBytes(), rows, columns);
+            Value q = int8.Graph.Initializers.Single(i => i.Name.Contains(layer, StringComparison.Ordinal) && i.ElementType == DataType.Int8);
+            Value scale = int8.Graph.Initializers.Single(i => i.Name.Contains(layer, StringComparison.Ordinal) && i.Name.EndsWith("_scale", StringComparison.Ordinal));
+            sbyte[] stored = q.Initializer!.ToArray<sbyte>();
+            CollectionAssert.AreEqual(plain, Enumerable.Range(0, plain.Length).Select(i => stored[((i % columns) * rows) + (i / columns)]).ToArray(), layer);
+            CollectionAssert.AreEqual(file[$"model.{layer}.weight_scales"].ToFloats(), scale.Initializer!.ToFloats(), layer);
+        }
+
+        string run = Folder.File("supply/run");
+        CommandLine.Succeed(
+            "train", "--model", Folder.File("base/model.onnx"), "--base-weights", Path.GetDirectoryName(checkpoint)!, "--data", Folder.File("train.jsonl"), "--out", run, "--quant", "eetq", "--max-steps", "2", "--lr", "0.02");
+        string printed = CommandLine.Succeed("export", "--run", run, "--output", Folder.File("supply/merged.onnx"));
+        StringAssert.Matches(printed, new(@"Differs from the trained graph by \S+E-0\d?[5-9]"));
+    }
+
+    [TestMethod]
+    public void BaseWeights_ThatDoNotFit_ListsEveryMismatch()
+    {
+        string checkpoint = Folder.File("unfit.safetensors");
+        SafetensorsWriter.Write(checkpoint, [
+            new("model.norm.weight", DenseTensor.Of([63], new float[63])),
+            new("model.layers.0.self_attn.q_proj.weight", DenseTensor.Of([64, 64], new sbyte[4096])),
+            new("model.layers.7.self_attn.q_proj.weight", DenseTensor.Of([64, 64], new float[4096])),
+        ]);
+
+        string error = CommandLine.Fail("quantize", "--model", Folder.File("base/model.onnx"), "--base-weights", checkpoint, "--output", Folder.File("refused.onnx"));
+
+        foreach (string expected in new[] { "'model.norm.weight' is float [63], expected are floats [64]", "q_proj.weight_scales' is missing", "model.layers.7.self_attn.q_proj.weight' belongs to no weight", "embed_tokens.weight [96, 64]' is missing" })
+        {
+            StringAssert.Contains(error, expected);
+        }
+    }
+
+    [TestMethod]
     public void Export_Peft_IsTheRunsAdapterAndWarnsOfServers()
     {
         string output = Folder.File("peft");

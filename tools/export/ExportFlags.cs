@@ -50,6 +50,7 @@ internal sealed class ExportFlags
     private readonly Option<string> _run = new("--run") { Description = "Run folder.", HelpName = "FOLDER" };
     private readonly Option<string> _model = new("--model") { Description = "Base model: with --adapter instead of --run, or the place that a run's model has now.", HelpName = "FILE" };
     private readonly Option<string> _adapter = new("--adapter") { Description = "Adapter: PEFT folder, safetensors file or .onnx_adapter file.", HelpName = "PATH" };
+    private readonly Option<string> _baseWeights = new("--base-weights") { Description = "Hugging Face checkpoint that supplied the base model's weights in training, with --adapter.", HelpName = "PATH" };
     private readonly Option<string> _quant = Choice("--quant", "How the base was kept in training, with --adapter.", [NotQuantized, .. WeightFormatRegistry.Default.Names], NotQuantized);
     private readonly Option<string> _onto = Choice("--onto", "Build on the weights as trained (dequantized), or on the original ones.", [Trained, Original], Trained);
     private readonly Option<string> _to = Choice("--to", "What to write.", [.. Kinds.Keys], "merged");
@@ -65,7 +66,7 @@ internal sealed class ExportFlags
 
     /// <summary>All flags, in the order of the help text.</summary>
     internal IEnumerable<Option> All =>
-        [_run, _model, _adapter, _quant, _onto, _to, _format, _dtype, _externalData, _shardSize, _target, _maxBatchSize, _output];
+        [_run, _model, _adapter, _baseWeights, _quant, _onto, _to, _format, _dtype, _externalData, _shardSize, _target, _maxBatchSize, _output];
 
     /// <summary>The run folder, if one is given.</summary>
     internal string? Run(ParseResult result) => result.GetValue(_run);
@@ -78,16 +79,18 @@ internal sealed class ExportFlags
         string? model = result.GetValue(_model);
         string? adapter = result.GetValue(_adapter);
         string quant = result.GetValue(_quant)!;
+        string? baseWeights = result.GetValue(_baseWeights);
         switch (Run(result), model, adapter)
         {
             case (string run, _, null):
-                return quant == NotQuantized ? ExportSource.OfRun(run, model, original)
-                    : throw new ConfigurationException("--quant belongs to --adapter; a run knows how its base was kept.");
+                return quant == NotQuantized && baseWeights is null ? ExportSource.OfRun(run, model, original)
+                    : throw new ConfigurationException("--quant and --base-weights belong to --adapter; a run knows how its base was kept.");
             case (null, string path, string adapterPath):
                 return new ExportSource
                 {
                     Model = path,
                     Adapter = adapterPath,
+                    BaseWeights = baseWeights,
                     BaseFormat = original || quant == NotQuantized ? null : WeightFormatRegistry.Default.Get(quant),
                 };
             default:

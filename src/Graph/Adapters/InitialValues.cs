@@ -5,7 +5,7 @@ namespace OrtQLoRA.Graph.Adapters;
 /// <summary>Fits the tensors of a file to the parameters of an adapter; every mismatch is reported at once.</summary>
 internal sealed class InitialValues
 {
-    private const int Shown = 20;
+    private const int Shown = 500;
 
     private readonly IReadOnlyDictionary<string, ITensor> _tensors;
 

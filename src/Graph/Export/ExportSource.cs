@@ -18,6 +18,9 @@ public sealed class ExportSource
     /// </summary>
     public IWeightFormat? BaseFormat { get; init; }
 
+    /// <summary>Checkpoint that supplied the model's weights in training; null for the model's own.</summary>
+    public string? BaseWeights { get; init; }
+
     /// <summary>Hash of the base weights that the adapter was trained on (<see cref="WeightHash"/>); null if not known.</summary>
     public string? BaseHash { get; init; }
 
@@ -41,6 +44,7 @@ public sealed class ExportSource
             Model = path,
             Adapter = Path.Combine(runFolder, "adapter"),
             BaseFormat = isQuantized ? WeightFormatRegistry.Default.Get(record.Quantization) : null,
+            BaseWeights = record.BaseWeights,
             BaseHash = record.Hash,
         };
     }

@@ -1,6 +1,7 @@
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Onnx;
 using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.Export.Eetq;
 using OrtQLoRA.Graph.Export.Layout;
 using OrtQLoRA.Graph.Export.OnnxAdapter;
@@ -11,7 +12,6 @@ using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Passes;
 using OrtQLoRA.Graph.Quantization;
 using OrtQLoRA.Graph.Quantization.Eetq;
-using OrtQLoRA.Graph.Serialization;
 
 namespace OrtQLoRA.Graph.Export;
 
@@ -33,7 +33,7 @@ public static class ModelExporter
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(options);
         Validate(options);
-        using OnnxModel model = OnnxModelReader.Read(source.Model);
+        using OnnxModel model = BaseModel.Read(source.Model, source.BaseWeights);
         OriginalFiles original = OriginalFiles.Of(source.Model, model);
         RequireTrainedBase(model, source);
         using AdapterWeights adapter = PeftAdapterFolder.Read(source.Adapter);

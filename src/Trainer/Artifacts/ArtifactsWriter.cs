@@ -1,6 +1,6 @@
 using OrtQLoRA.CustomOps;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.IR;
-using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Graph.Training;
 using OrtQLoRA.Graph.Training.OrtTraining;
 using OrtQLoRA.Graph.Training.OrtTraining.Checkpoints;
@@ -37,7 +37,7 @@ public static class ArtifactsWriter
         artifactOptions ??= new ArtifactOptions();
         TrainingOptionsValidator.ValidateForArtifacts(options);
         callback.OnStage($"Reading {options.Model}");
-        using OnnxModel model = OnnxModelReader.Read(options.Model);
+        using OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         using AdapterSettings settings = AdapterSettings.Create(options);
         ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
         CustomOpLibrary? native = NativeOperators.Find(options, model, callback);

@@ -18,6 +18,7 @@ internal static class RunInputs
             .. Files("data", options.Data),
             .. Files("tokenizer", options.Tokenizer),
             .. Files("init-adapter", options.InitAdapter),
+            .. Files("base-weights", options.BaseWeights),
         ];
     }
 

@@ -15,6 +15,7 @@ public static class TrainingOptionCatalog
     public static IReadOnlyList<TrainingOption> All { get; } =
     [
         new("model", "FILE", "ONNX model to fine-tune.", (o, t) => o.Model = t, o => o.Model),
+        new("base-weights", "PATH", "Hugging Face checkpoint (safetensors) that supplies the model's weights, EETQ int8 included.", (o, t) => o.BaseWeights = t, o => o.BaseWeights),
         new("data", "FILE", "Training data: JSON lines or plain text.", (o, t) => o.Data = t, o => o.Data),
         new("eval-data", "FILE", "Data to evaluate on after training.", (o, t) => o.EvalData = t, o => o.EvalData),
         new("out", "FOLDER", "Run folder to write.", (o, t) => o.Out = t, o => o.Out),

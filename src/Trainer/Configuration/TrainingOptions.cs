@@ -18,6 +18,12 @@ public sealed class TrainingOptions
     /// <summary>The ONNX model to fine-tune.</summary>
     public string Model { get; set; } = "";
 
+    /// <summary>
+    /// A Hugging Face checkpoint whose weights are used instead of the model's own, EETQ's int8 included: a safetensors file, its
+    /// index or its folder. Null for the model's own.
+    /// </summary>
+    public string? BaseWeights { get; set; }
+
     /// <summary>The training data: JSON lines or plain text.</summary>
     public string Data { get; set; } = "";
 

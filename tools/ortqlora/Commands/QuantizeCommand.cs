@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.IO;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
@@ -23,14 +24,16 @@ internal static class QuantizeCommand
     internal static Command Create(CommandContext context)
     {
         Option<string> model = new("--model") { Description = "ONNX model.", HelpName = "FILE", Required = true };
+        Option<string> baseWeights = new("--base-weights") { Description = "Hugging Face checkpoint (safetensors) that supplies the model's weights, EETQ int8 included.", HelpName = "PATH" };
         Option<string> output = new("--output") { Description = "Model to write.", HelpName = "FILE", Required = true };
         Option<string> format = new("--quant") { Description = "Weight format.", HelpName = string.Join('|', WeightFormatRegistry.Default.Names), DefaultValueFactory = _ => "eetq" };
         Option<string> targets = new("--targets") { Description = "Modules to quantize; all-linear by default.", HelpName = "NAMES", DefaultValueFactory = _ => ModuleSelector.AllLinearWord };
         Option<string> report = new("--report") { Description = "Write each layer's error as JSON.", HelpName = "FILE" };
-        Command command = new("quantize", "Write a model whose linear layers hold int8 weights.") { model, output, format, targets, report };
+        Command command = new("quantize", "Write a model whose linear layers hold int8 weights.") { model, baseWeights, output, format, targets, report };
         command.SetAction(result => Run(
             context,
             result.GetValue(model)!,
+            result.GetValue(baseWeights),
             result.GetValue(output)!,
             WeightFormatRegistry.Default.Get(result.GetValue(format)!),
             OptionText.Modules(result.GetValue(targets)!),
@@ -38,17 +41,17 @@ internal static class QuantizeCommand
         return command;
     }
 
-    private static int Run(CommandContext context, string path, string output, IWeightFormat format, ModuleSelector targets, string? reportPath)
+    private static int Run(CommandContext context, string path, string? baseWeights, string output, IWeightFormat format, ModuleSelector targets, string? reportPath)
     {
         if (Path.GetFullPath(path) == Path.GetFullPath(output))
         {
             throw new ConfigurationException($"--output is the model itself, '{path}'; write to another file.");
         }
 
-        using OnnxModel model = OnnxModelReader.Read(path);
+        using OnnxModel model = BaseModel.Read(path, baseWeights);
         TargetModuleMatcher matcher = new(new TargetOptions { TargetModules = targets });
         HashSet<string> selected = [.. matcher.Select(LinearFinder.Find(model)).Select(m => m.Path)];
-        WeightQuantizationPass pass = new(format, m => selected.Contains(m.Path) && WeightQuantizationPass.CanQuantize(m));
+        WeightQuantizationPass pass = new(format, m => selected.Contains(m.Path) && WeightQuantizationPass.CanQuantize(m)) { IsStreamed = true };
         if (!pass.Run(model))
         {
             throw new ConfigurationException($"None of the modules that '{targets}' names is a linear layer with a float weight; nothing to quantize.");
