@@ -50,6 +50,7 @@ public static partial class QLoraTrainer
         callback = events is null ? callback : new CallbackGroup(callback, events);
         CheckpointStore store = new(folder.CheckpointsFolder);
         Checkpoint? resumed = FindCheckpoint(options, store, callback);
+<<<<<<< HEAD
         callback.OnStage($"Reading {options.Model}");
         using OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         AdapterSettings settings = AdapterSettings.Create(options);
@@ -84,14 +85,25 @@ public static partial class QLoraTrainer
         setup.SetTotalSteps(loop.TotalSteps);
         Func<EvaluationResult>? evaluate = evalExamples is null ? null : () => Evaluate(evalExamples, options, setup, collator);
         TrainingRun run = new(options, setup, folder, keeper, callback, evaluate, resumed);
+=======
+        using TrainingMaterial material = TrainingMaterial.Read(options, resumed, callback);
+        TrainingSetup setup = material.Setup;
+        CheckpointKeeper keeper = new(setup, options, store, new(() => RunInputs.Read(options, material.Model)), callback, resumed);
+        TrainingLoop loop = new(setup.Engine, options, material.Examples, material.Collator, callback, cancellationToken)
+        {
+            RollBack = keeper.RollBack,
+            MemoryAdvice = (part, steps) => new TrainingEstimator(setup, options, material.Collator).Memory(material.Examples, part, steps),
+        };
+        TrainingRun run = new(options, setup, folder, keeper, callback, material.EvalExamples is null ? null : () => Evaluate(material, options), resumed);
+>>>>>>> 6b8bc84 (Estimate memory and time before a run; advise with numbers where memory runs out)
         if (resumed is null)
         {
             folder.Clear();
         }
 
-        WriteFacts(folder, options, setup, model);
+        WriteFacts(folder, options, setup, material.Model);
         callback.OnRunStart(new TrainingRunInfo(
-            loop.TotalSteps, examples.Count, setup.Engine.Parameters.Sum(p => p.ElementCount), setup.FrozenParameters, setup.AdaptedModules)
+            loop.TotalSteps, material.Examples.Count, setup.Engine.Parameters.Sum(p => p.ElementCount), setup.FrozenParameters, setup.AdaptedModules)
         {
             CompletedSteps = run.CompletedSteps,
         });
@@ -102,7 +114,7 @@ public static partial class QLoraTrainer
             RunFolder.WriteText(folder.EvaluationFile, JsonSerializer.Serialize(evaluation, Indented));
         }
 
-        new SampleWriter(setup, collator, data.Tokenizer).Write(folder, evalExamples ?? examples, options.Samples);
+        new SampleWriter(setup, material.Collator, material.Data.Tokenizer).Write(folder, material.EvalExamples ?? material.Examples, options.Samples);
         if (options.Report)
         {
             RunReport.Write(folder);
@@ -111,6 +123,21 @@ public static partial class QLoraTrainer
         TrainingResult result = new(folder.Path, steps, evaluation);
         callback.OnRunEnd(result);
         return result;
+    }
+
+    /// <summary>Finds out what a run will take, without writing anything: memory from shapes, time from a few steps that change nothing.</summary>
+    /// <param name="options">What is to be done. Not changed.</param>
+    /// <param name="callback">Is told the stages; null for nobody.</param>
+    /// <exception cref="Graph.ConfigurationException">Options are wrong or do not fit the model; lists every fault.</exception>
+    /// <exception cref="TrainingDataException">Data are missing or faulty; names file and line.</exception>
+    public static TrainingEstimate Estimate(TrainingOptions options, ITrainingCallback? callback = null)
+    {
+        callback ??= NullCallback.Instance;
+        TrainingOptionsValidator.Validate(options);
+        using TrainingMaterial material = TrainingMaterial.Read(options, null, callback);
+        TrainingLoop loop = new(material.Setup.Engine, options, material.Examples, material.Collator, callback);
+        callback.OnStage("Trying a few steps");
+        return new TrainingEstimator(material.Setup, options, material.Collator).Run(material.Examples, loop.TotalSteps);
     }
 
     /// <summary>The checkpoint to go on from, if any; an unfinished run is not overwritten by mistake.</summary>
@@ -133,12 +160,12 @@ public static partial class QLoraTrainer
                 + "Go on with it by --resume, start anew and lose it by --force, or choose another --out.");
     }
 
-    private static EvaluationResult Evaluate(
-        IReadOnlyList<TrainingExample> examples, TrainingOptions options, TrainingSetup setup, DataCollator collator)
+    private static EvaluationResult Evaluate(TrainingMaterial material, TrainingOptions options)
     {
+        TrainingSetup setup = material.Setup;
         string output = setup.Facts.LossOutput;
         return Evaluator.Run(
-            examples, options, collator, setup.Task, batch => setup.Engine.EvalStep(batch.Inputs, output).Outputs[output]);
+            material.EvalExamples!, options, material.Collator, setup.Task, batch => setup.Engine.EvalStep(batch.Inputs, output).Outputs[output]);
     }
 
     private static void WriteFacts(RunFolder folder, TrainingOptions options, TrainingSetup setup, OnnxModel model)

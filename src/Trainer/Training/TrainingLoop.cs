@@ -48,6 +48,9 @@ internal sealed class TrainingLoop
     /// <summary>Takes parameters and optimizer states back to where they can be trusted; needed by the policy to roll back.</summary>
     internal Action? RollBack { get; init; }
 
+    /// <summary>Estimates the memory of a part in a run of so many steps, for advice when it runs out; null for none.</summary>
+    internal Func<Batch, long, TrainingEstimate>? MemoryAdvice { get; init; }
+
     /// <summary>Runs the steps that are left.</summary>
     /// <param name="state">Where the run stands; moves on with each step.</param>
     /// <param name="onStep">Called after each step; the run ends early if it returns false.</param>
@@ -159,7 +162,15 @@ internal sealed class TrainingLoop
         }
         catch (EngineException e)
         {
-            throw new EngineException($"Step {step} failed in the batch of {batch.Describe()}. {e.Message}", e, e.IsUserError);
+            string message = $"Step {step} failed in the batch of {batch.Describe()}. {e.Message}";
+            if (!OutOfMemory.IsMeantBy(e) || MemoryAdvice is null)
+            {
+                throw new EngineException(message, e, e.IsUserError);
+            }
+
+            TrainingEstimate estimate = MemoryAdvice(batch.Parts.MaxBy(p => p.Tokens)!, TotalSteps);
+            throw new EngineException(
+                $"{message}\nThe memory did not suffice.\n{string.Join('\n', estimate.Describe())}\nLess memory: {string.Join("; ", estimate.Advice())}.", e, isUserError: true);
         }
     }
 

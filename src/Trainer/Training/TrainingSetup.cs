@@ -34,6 +34,8 @@ internal sealed class TrainingSetup : IDisposable
 
     internal ITrainingEngine Engine { get; }
 
+    internal TrainingArtifacts Artifacts => _graph.Artifacts;
+
     internal QuantizationReport Quantization => _graph.Quantization;
 
     /// <summary>Numbers of the base that are not trained.</summary>

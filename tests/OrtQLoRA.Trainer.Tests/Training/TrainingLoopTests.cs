@@ -157,19 +157,42 @@ public sealed class TrainingLoopTests
         StringAssert.Contains(e.Message, "data:1");
     }
 
+    [TestMethod]
+    public void Run_MemoryRunsOut_AdvisesWithNumbers()
+    {
+        RecordingEngine engine = new(losses: [1]) { Refusal = new EngineException("ONNX Runtime: Failed to allocate memory for requested buffer of size 123") };
+        TrainingEstimate estimate = new(1_000_000_000, 2_000_000_000, 300_000_000, 4_000_000_000, 512, 6_000_000_000, null, 10, null, 512, 1000);
+
+        EngineException e = Assert.ThrowsExactly<EngineException>(() => Loop(engine, new TrainingOptions { MaxSteps = 1 }, new Warnings(), estimate, 3).Run(new LoopState(), _ => true));
+
+        Assert.IsTrue(e.IsUserError);
+        foreach (string expected in new[] { "4000.0 MB for a part of 512 tokens", "about 7300.0 MB of 6000.0 MB", "--chunk-tokens 256", "saves about 2000.0 MB", "--no-prepack saves up to 2000.0 MB" })
+        {
+            StringAssert.Contains(e.Message, expected);
+        }
+    }
+
     private static StepMetrics[] Run(RecordingEngine engine, TrainingOptions options, params int[] lengths) => Run(engine, options, new Warnings(), lengths);
 
     private static StepMetrics[] Run(RecordingEngine engine, TrainingOptions options, ITrainingCallback callback, params int[] lengths)
     {
-        ModelInput[] inputs = [new("input_ids", DataType.Int64, null), new(ArtifactNames.Labels, DataType.Int64, null)];
-        TrainingExample[] examples = [.. lengths.Select((n, i) => new TrainingExample { Source = new("data", i + 1), InputIds = new long[n] })];
         List<StepMetrics> steps = [];
-        new TrainingLoop(engine, options, examples, new DataCollator(inputs, TrainingTask.CausalLm), callback).Run(new LoopState(), step =>
+        Loop(engine, options, callback, null, lengths).Run(new LoopState(), step =>
         {
             steps.Add(step);
             return true;
         });
         return [.. steps];
+    }
+
+    private static TrainingLoop Loop(RecordingEngine engine, TrainingOptions options, ITrainingCallback callback, TrainingEstimate? estimate, params int[] lengths)
+    {
+        ModelInput[] inputs = [new("input_ids", DataType.Int64, null), new(ArtifactNames.Labels, DataType.Int64, null)];
+        TrainingExample[] examples = [.. lengths.Select((n, i) => new TrainingExample { Source = new("data", i + 1), InputIds = new long[n] })];
+        return new TrainingLoop(engine, options, examples, new DataCollator(inputs, options.Task ?? TrainingTask.CausalLm), callback)
+        {
+            MemoryAdvice = estimate is null ? null : (_, _) => estimate,
+        };
     }
 
     private sealed class Warnings : ITrainingCallback

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using OrtQLoRA.Trainer;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Training;
 
 namespace OrtQLoRA.Cli.Commands;
 
@@ -13,8 +14,23 @@ internal static class TrainCommand
     {
         Command command = new("train", "Fine-tune a model and write a run folder.");
         TrainingOptionFlags flags = new(command);
-        command.SetAction(result => Run(context, flags.Read(result)));
+        Option<bool> dryRun = new("--dry-run") { Description = "Read and build everything, estimate memory and time, and write nothing." };
+        command.Options.Add(dryRun);
+        command.SetAction(result => result.GetValue(dryRun) ? Estimate(context, flags.Read(result)) : Run(context, flags.Read(result)));
         return command;
+    }
+
+    /// <summary>Shows what a run would take; a run that does not fit is the user's to mend.</summary>
+    private static int Estimate(CommandContext context, TrainingOptions options)
+    {
+        using TrainingProgress progress = new(context);
+        TrainingEstimate estimate = QLoraTrainer.Estimate(options, progress);
+        foreach (string line in estimate.Describe())
+        {
+            context.Output.WriteLine(line);
+        }
+
+        return estimate.Fits ? 0 : CommandLineApp.UserError;
     }
 
     private static int Run(CommandContext context, TrainingOptions options)

@@ -1,0 +1,74 @@
+using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Serialization;
+using OrtQLoRA.Trainer.Callbacks;
+using OrtQLoRA.Trainer.Checkpoints;
+using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Data;
+
+namespace OrtQLoRA.Trainer.Training;
+
+/// <summary>Model, data and engine of a run, read and made ready.</summary>
+internal sealed class TrainingMaterial : IDisposable
+{
+    private TrainingMaterial(OnnxModel model, TrainingSetup setup, DataSetup data, IReadOnlyList<TrainingExample> examples, IReadOnlyList<TrainingExample>? evalExamples)
+    {
+        Model = model;
+        Setup = setup;
+        Data = data;
+        Examples = examples;
+        EvalExamples = evalExamples;
+        Collator = new DataCollator(setup.BatchInputs, setup.Task, data.PadId);
+    }
+
+    internal OnnxModel Model { get; }
+
+    internal TrainingSetup Setup { get; }
+
+    internal DataSetup Data { get; }
+
+    internal IReadOnlyList<TrainingExample> Examples { get; }
+
+    /// <summary>Null without eval data.</summary>
+    internal IReadOnlyList<TrainingExample>? EvalExamples { get; }
+
+    internal DataCollator Collator { get; }
+
+    /// <summary>Reads and builds everything.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="resumed">The checkpoint that model, data and options must fit; null for none.</param>
+    /// <param name="callback">Is told the stages.</param>
+    internal static TrainingMaterial Read(TrainingOptions options, Checkpoint? resumed, ITrainingCallback callback)
+    {
+        callback.OnStage($"Reading {options.Model}");
+        OnnxModel model = OnnxModelReader.Read(options.Model);
+        AdapterSettings? settings = null;
+        try
+        {
+            settings = AdapterSettings.Create(options);
+            ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
+            DataSetup data = new(facts, settings.Task, options);
+            if (resumed is not null)
+            {
+                JsonObject config = JsonNode.Parse(TrainingOptionsFile.ToJson(options, settings.Task))!.AsObject();
+                ResumeCheck.Verify(resumed, options, config, RunInputs.Read(options, model), callback.OnWarning);
+            }
+
+            IReadOnlyList<TrainingExample> examples = data.Read(options.Data);
+            IReadOnlyList<TrainingExample>? evalExamples = options.EvalData is null ? null : data.Read(options.EvalData);
+            return new TrainingMaterial(model, TrainingSetup.Create(model, facts, settings, options, callback), data, examples, evalExamples);
+        }
+        catch
+        {
+            settings?.Dispose();
+            model.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        Setup.Dispose();
+        Model.Dispose();
+    }
+}
