@@ -36,13 +36,13 @@ internal static class Int8MatrixRules
     {
         LastDimension(call, "K", "N");
         Shape? x = call.ShapeOf(0);
-        call.Set(1, DataType.Float, x is { Rank: > 0 } && call.ShapeOf(3) is [var rank, _] ? x.With(x.Rank - 1, rank) : null);
+        call.Set(1, call.TypeOf(0), x is { Rank: > 0 } && call.ShapeOf(3) is [var rank, _] ? x.With(x.Rank - 1, rank) : null);
     }
 
     private static void LoraLinearGrad(OperatorCall call)
     {
         call.Set(0, DataType.Float, call.ShapeOf(5));
         call.Set(1, DataType.Float, call.ShapeOf(6));
-        call.Set(2, DataType.Float, call.ShapeOf(1));
+        call.Set(2, call.TypeOf(0), call.ShapeOf(1));
     }
 }

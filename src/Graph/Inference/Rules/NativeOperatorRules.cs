@@ -9,7 +9,7 @@ internal static class NativeOperatorRules
     {
         Add(call => Normalization(call, statistics: 1), "RmsNorm");
         Add(call => Normalization(call, statistics: 2), "LayerNorm");
-        Add(call => Like(call, 1, 2, 2), "RmsNormGrad", "LayerNormGrad");
+        Add(NormalizationGrad, "RmsNormGrad", "LayerNormGrad");
         Add(call => Like(call, 0, 0), "SwiGluGrad");
         Add(Attention, "Attention");
         Add(CrossEntropy, "LinearCrossEntropy");
@@ -19,20 +19,28 @@ internal static class NativeOperatorRules
         void Add(InferenceRule rule, params ReadOnlySpan<string> opTypes) => registry.AddTo(OperatorDomains.OrtQLoRA, rule, opTypes);
     }
 
-    /// <summary>Output i has the shape of input <c>inputs[i]</c>.</summary>
+    /// <summary>Output i has the shape of input <c>inputs[i]</c> and, like all activations, the type of the first.</summary>
     private static void Like(OperatorCall call, params ReadOnlySpan<int> inputs)
     {
         for (int i = 0; i < inputs.Length; i++)
         {
-            call.Set(i, DataType.Float, call.ShapeOf(inputs[i]));
+            call.Set(i, call.TypeOf(0), call.ShapeOf(inputs[i]));
         }
     }
 
-    // y like x; each row has its statistics.
+    // dx like dy; the gradients of weight and bias are float like them.
+    private static void NormalizationGrad(OperatorCall call)
+    {
+        call.Set(0, call.TypeOf(0), call.ShapeOf(1));
+        call.Set(1, DataType.Float, call.ShapeOf(2));
+        call.Set(2, DataType.Float, call.ShapeOf(2));
+    }
+
+    // y like x; each row has its statistics, float whatever x is.
     private static void Normalization(OperatorCall call, int statistics)
     {
         Shape? x = call.ShapeOf(0);
-        call.Set(0, DataType.Float, x);
+        call.Set(0, call.TypeOf(0), x);
         for (int i = 1; i <= statistics; i++)
         {
             call.Set(i, DataType.Float, x is { Rank: > 0 } ? x.With(x.Rank - 1, 1) : null);

@@ -14,7 +14,7 @@ internal static class LinearGradients
             c => c.ForEachNeeded(i => i switch
             {
                 0 => c.EmitNative("MatMulInt8Grad", [c.OutputGradient, c.Input(1), c.Input(2)], 1).Outputs[0],
-                3 => c.OutputGradient,
+                3 => c.Builder.Cast(c.OutputGradient, c.Input(3).ElementType),
                 _ => null,
             }),
             OperatorDomains.OrtQLoRA);
@@ -47,6 +47,6 @@ internal static class LinearGradients
             (da, db, dx) = (gradient.Outputs[0], gradient.Outputs[1], gradient.OutputOrNull(2));
         }
 
-        return c.ForEachNeeded(i => i switch { 0 => dx, 3 => da, 4 => db, 5 => dy, _ => null });
+        return c.ForEachNeeded(i => i switch { 0 => dx, 3 => da, 4 => db, 5 => c.Builder.Cast(dy, c.Input(5).ElementType), _ => null });
     }
 }
