@@ -54,24 +54,27 @@ public static class LlamaWeights
     /// <exception cref="ConfigurationException">The options cannot be built.</exception>
     public static IReadOnlyDictionary<string, ITensor> Initialize(LlamaModelOptions options)
     {
-        Dictionary<string, ITensor> weights = new(StringComparer.Ordinal);
-        foreach ((string name, ImmutableArray<long> dims) in Shapes(options))
-        {
-            float[] values = new float[checked((int)dims.Aggregate(1L, (n, d) => n * d))];
-            if (dims.Length == 1)
-            {
-                Array.Fill(values, 1f);
-            }
-            else
-            {
-                bool joinsResidual = name.EndsWith("o_proj.weight", StringComparison.Ordinal) || name.EndsWith("down_proj.weight", StringComparison.Ordinal);
-                FillNormal(values, options.InitializerRange / (joinsResidual ? Math.Sqrt(2.0 * options.LayerCount) : 1), SeedOf(options.Seed, name));
-            }
+        // Tensors differ in seed, so they can be filled side by side.
+        return Shapes(options)
+            .AsParallel()
+            .Select(s => KeyValuePair.Create(s.Key, Initialize(s.Key, s.Value, options)))
+            .ToDictionary(StringComparer.Ordinal);
+    }
 
-            weights.Add(name, DenseTensor.Of(dims, values));
+    private static ITensor Initialize(string name, ImmutableArray<long> dims, LlamaModelOptions options)
+    {
+        float[] values = new float[checked((int)dims.Aggregate(1L, (n, d) => n * d))];
+        if (dims.Length == 1)
+        {
+            Array.Fill(values, 1f);
+        }
+        else
+        {
+            bool joinsResidual = name.EndsWith("o_proj.weight", StringComparison.Ordinal) || name.EndsWith("down_proj.weight", StringComparison.Ordinal);
+            FillNormal(values, options.InitializerRange / (joinsResidual ? Math.Sqrt(2.0 * options.LayerCount) : 1), SeedOf(options.Seed, name));
         }
 
-        return weights;
+        return DenseTensor.Of(dims, values);
     }
 
     private static int SeedOf(int seed, string name) =>

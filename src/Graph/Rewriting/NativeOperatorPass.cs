@@ -19,7 +19,9 @@ public sealed class NativeOperatorPass : GraphPass
     /// <param name="compute">How the operators multiply.</param>
     /// <param name="parameters">Names of the values that are trained.</param>
     /// <param name="available">Names of the operators that the device has kernels for; null for all.</param>
-    public NativeOperatorPass(Int8Compute compute, IEnumerable<string> parameters, IReadOnlyCollection<string>? available = null)
+    /// <param name="packer">How int8 weights are laid out; null for <c>[K, N]</c>.</param>
+    public NativeOperatorPass(
+        Int8Compute compute, IEnumerable<string> parameters, IReadOnlyCollection<string>? available = null, Int8WeightPacker? packer = null)
     {
         _parameters = [.. parameters];
         string name = compute.ToString().ToLowerInvariant();
@@ -27,7 +29,7 @@ public sealed class NativeOperatorPass : GraphPass
         // Later stages look for what earlier ones emit.
         RewriteRule[][] stages =
         [
-            [new Int8ProductFusion(compute)],
+            [new Int8ProductFusion(compute, packer)],
             [new LoraLinearFusion(), new RmsNormFusion(), new LayerNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion(IsTrained)],
             [new AttentionFusion(name, IsTrained), new CrossEntropyFusion(name)],
         ];

@@ -50,7 +50,7 @@ public static class TrainingGraphBuilder
         GradientOptions gradients = new();
         if (options.NativeOperators is { } compute)
         {
-            NativeOperatorPass native = new(compute, adapter.Parameters.Select(p => p.Name), options.AvailableOperators);
+            NativeOperatorPass native = new(compute, adapter.Parameters.Select(p => p.Name), options.AvailableOperators, options.WeightPacker);
             native.Run(training);
             native.Run(eval);
             gradients = new GradientOptions { Rules = NativeGradientRules.CreateRegistry() };

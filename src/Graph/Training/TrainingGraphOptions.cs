@@ -44,6 +44,9 @@ public sealed class TrainingGraphOptions
     /// <summary>Names of the native operators that the device has kernels for; null for all.</summary>
     public IReadOnlyCollection<string>? AvailableOperators { get; init; }
 
+    /// <summary>How the native operators want int8 weights laid out; null for <c>[K, N]</c>.</summary>
+    public Int8WeightPacker? WeightPacker { get; init; }
+
     /// <summary>
     /// Type in which matrix products, and what lies between them, compute: <see cref="DataType.Float16"/> or
     /// <see cref="DataType.BFloat16"/>, for devices that have kernels for it; null leaves every operator the model's own type.

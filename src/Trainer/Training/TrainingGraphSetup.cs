@@ -3,6 +3,7 @@ using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Quantization;
+using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Graph.Training;
 using OrtQLoRA.Trainer.Configuration;
 
@@ -39,6 +40,9 @@ internal static class TrainingGraphSetup
             QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
             NativeOperators = native is null ? null : options.Compute,
             AvailableOperators = options.Device.IsCuda ? native?.CudaOperators : native?.Operators,
+            WeightPacker = options.Device.IsCuda && native is not null
+                ? new Int8WeightPacker("tile64", (q, k, n) => native.PackTile64(q.Span, "plain", k, n))
+                : null,
             HalfPrecision = options.Precision switch
             {
                 ComputePrecision.Fp16 => DataType.Float16,

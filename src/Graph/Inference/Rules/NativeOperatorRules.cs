@@ -52,13 +52,13 @@ internal static class NativeOperatorRules
     {
         bool isSequenceFirst = call.Node.GetString("layout", "bhsd") == "bshd";
         Shape? q = call.ShapeOf(0) is { Rank: 4 } queries ? queries : null;
-        call.Set(0, DataType.Float, q is not null && call.ShapeOf(2) is { Rank: 4 } v ? q.With(3, v[3]) : null);
+        call.Set(0, call.TypeOf(0), q is not null && call.ShapeOf(2) is { Rank: 4 } v ? q.With(3, v[3]) : null);
         call.Set(1, DataType.Float, q is null ? null : new Shape(q[0], q[isSequenceFirst ? 2 : 1], q[isSequenceFirst ? 1 : 2]));
     }
 
     private static void CrossEntropy(OperatorCall call)
     {
         call.Set(0, DataType.Float, Shape.Scalar);
-        call.Set(1, DataType.Float, call.ShapeOf(0));
+        call.Set(1, call.TypeOf(0), call.ShapeOf(0));
     }
 }

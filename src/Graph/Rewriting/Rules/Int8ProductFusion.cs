@@ -13,14 +13,19 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 /// </remarks>
 public sealed class Int8ProductFusion : RewriteRule
 {
+    private const string Plain = "plain";
+
     private readonly string _compute;
-    private readonly Dictionary<ITensor, DenseTensor> _transposed = new(ReferenceEqualityComparer.Instance);
+    private readonly Int8WeightPacker? _packer;
+    private readonly Dictionary<ITensor, DenseTensor> _stored = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(OnnxGraph Graph, ITensor Source), Value> _values = [];
 
     /// <summary>Creates the rule.</summary>
     /// <param name="compute">Attribute <c>compute</c> of the emitted operators.</param>
-    public Int8ProductFusion(Int8Compute compute)
+    /// <param name="packer">How weights are laid out; null keeps them as <c>[K, N]</c>.</param>
+    public Int8ProductFusion(Int8Compute compute, Int8WeightPacker? packer = null)
     {
+        _packer = packer;
         _compute = compute.ToString().ToLowerInvariant();
     }
 
@@ -69,9 +74,9 @@ public sealed class Int8ProductFusion : RewriteRule
     private void Replace(Node node, Value x, Int8Operand weight, bool isGradient, long opset)
     {
         GraphBuilder builder = new(node.OwningGraph, opset, node) { Scope = node.Name + "/" };
-        Value q = Plain(weight);
-        long k = q.Initializer!.Dims[0];
-        long n = q.Initializer.Dims[1];
+        long[] dims = [.. weight.Quantized.Initializer!.Dims];
+        (long k, long n) = weight.ScaleAxis == 1 ? (dims[0], dims[1]) : (dims[1], dims[0]);
+        Value q = Stored(weight, k, n);
         Value? addend = node.InputOrNull(2);
         bool isBias = !isGradient && addend is { Shape: { Rank: 1 } shape } && shape[0].Value == n && addend.ElementType == x.ElementType;
         Node product = builder.Emit(
@@ -81,7 +86,7 @@ public sealed class Int8ProductFusion : RewriteRule
             1,
             ("K", k),
             ("N", n),
-            ("layout", "plain"),
+            ("layout", _packer?.Layout ?? Plain),
             ("compute", _compute));
         foreach ((string key, string value) in node.Metadata)
         {
@@ -93,28 +98,40 @@ public sealed class Int8ProductFusion : RewriteRule
         node.Outputs[0].ReplaceAllUsesWith(result);
     }
 
-    /// <summary>The weight's int8 values in the orientation [K, N], once for each graph.</summary>
-    private Value Plain(Int8Operand weight)
+    /// <summary>The weight's int8 values in the orientation [K, N] or the packer's layout, once for each graph.</summary>
+    private Value Stored(Int8Operand weight, long k, long n)
     {
-        Value stored = weight.Quantized;
-        if (weight.ScaleAxis == 1)
+        Value quantized = weight.Quantized;
+        if (weight.ScaleAxis == 1 && _packer is null)
         {
-            return stored;
+            return quantized;
         }
 
-        ITensor source = stored.Initializer!;
-        if (!_values.TryGetValue((stored.Graph, source), out Value? value) || value.Initializer is null)
+        ITensor source = quantized.Initializer!;
+        if (!_values.TryGetValue((quantized.Graph, source), out Value? value) || value.Initializer is null)
         {
-            if (!_transposed.TryGetValue(source, out DenseTensor? transposed))
+            if (!_stored.TryGetValue(source, out DenseTensor? stored))
             {
-                transposed = new DenseTensor(DataType.Int8, [source.Dims[1], source.Dims[0]], new TransposedTensor(source).ToBytes());
-                _transposed[source] = transposed;
+                stored = Lay(source, isTransposed: weight.ScaleAxis == 0, k, n);
+                _stored[source] = stored;
             }
 
-            value = stored.Graph.AddInitializer(stored.Graph.Names.Reserve(stored.Name + "_plain"), transposed);
-            _values[(stored.Graph, source)] = value;
+            value = quantized.Graph.AddInitializer(quantized.Graph.Names.Reserve($"{quantized.Name}_{_packer?.Layout ?? Plain}"), stored);
+            _values[(quantized.Graph, source)] = value;
         }
 
         return value;
+    }
+
+    private DenseTensor Lay(ITensor source, bool isTransposed, long k, long n)
+    {
+        byte[] plain = isTransposed ? new TransposedTensor(source).ToBytes() : source.ToBytes();
+        if (_packer is null)
+        {
+            return new DenseTensor(DataType.Int8, [k, n], plain);
+        }
+
+        byte[] packed = _packer.Pack(plain, k, n);
+        return new DenseTensor(DataType.UInt8, [packed.LongLength], packed);
     }
 }
