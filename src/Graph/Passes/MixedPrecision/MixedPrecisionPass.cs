@@ -52,7 +52,7 @@ public sealed class MixedPrecisionPass : GraphPass
             {
                 Compute(node, DataType.Float, casts);
             }
-            else if (PrecisionPolicy.ActivationCount(node) is > 0 and int count)
+            else if (PrecisionPolicy.ActivationCount(node, _half) is > 0 and int count)
             {
                 changed |= ComputeNative(node, count, casts);
             }

@@ -37,8 +37,13 @@ internal static class PrecisionPolicy
         ["LinearCrossEntropy"] = 1,
     };
 
-    /// <summary>How many of a native operator's first inputs may be given in half precision; 0 for other operators.</summary>
-    internal static int ActivationCount(Node node) => node.Domain == OperatorDomains.OrtQLoRA ? NativeActivations.GetValueOrDefault(node.OpType) : 0;
+    /// <summary>
+    /// How many of a native operator's first inputs may be given in half precision; 0 for other operators. The loss gives its
+    /// gradient along with itself, before the loss is scaled: in fp16 it would vanish.
+    /// </summary>
+    internal static int ActivationCount(Node node, DataType half) =>
+        node.Domain != OperatorDomains.OrtQLoRA || (half == DataType.Float16 && node.OpType == "LinearCrossEntropy") ? 0
+        : NativeActivations.GetValueOrDefault(node.OpType);
 
     /// <summary>Outputs of a native operator that have the type of its activations.</summary>
     internal static IEnumerable<Value> ActivationOutputs(Node node) => node.OpType switch

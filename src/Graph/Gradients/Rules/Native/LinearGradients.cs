@@ -31,9 +31,13 @@ internal static class LinearGradients
             "LinearCrossEntropy",
             c => c.NeedsGradient(1) || (c.Node.Inputs.Count > 3 && c.NeedsGradient(3))
                 ? throw c.Unsupported("the output head is trained", "Train with --ops portable.")
-                : c.Gradients(c.Builder.Mul(c.Output(1), c.OutputGradient)),
+                : c.Gradients(Scaled(c, c.Output(1))),
             OperatorDomains.OrtQLoRA);
     }
+
+    // The weight of a micro-batch in the loss must not be rounded to half precision.
+    private static Value Scaled(GradientContext c, Value dx) =>
+        c.Builder.Cast(c.Builder.Mul(c.Builder.Cast(dx, c.OutputGradient.ElementType), c.OutputGradient), dx.ElementType);
 
     // y = x What + h B^T + bias, h = scaling x A^T. Nothing but the gradient reads h.
     private static IReadOnlyList<Value?> LoraLinear(GradientContext c)
