@@ -50,42 +50,6 @@ public static partial class QLoraTrainer
         callback = events is null ? callback : new CallbackGroup(callback, events);
         CheckpointStore store = new(folder.CheckpointsFolder);
         Checkpoint? resumed = FindCheckpoint(options, store, callback);
-<<<<<<< HEAD
-        callback.OnStage($"Reading {options.Model}");
-        using OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
-        AdapterSettings settings = AdapterSettings.Create(options);
-        IReadOnlyList<TrainingExample> examples;
-        IReadOnlyList<TrainingExample>? evalExamples;
-        ModelFacts facts;
-        DataSetup data;
-        Lazy<IReadOnlyList<FileFingerprint>> inputs = new(() => RunInputs.Read(options, model));
-        try
-        {
-            facts = ModelFacts.Read(model, options.LossOutput);
-            data = new DataSetup(facts, settings.Task, options);
-            if (resumed is not null)
-            {
-                JsonObject config = JsonNode.Parse(TrainingOptionsFile.ToJson(options, settings.Task))!.AsObject();
-                ResumeCheck.Verify(resumed, options, config, inputs.Value, callback.OnWarning);
-            }
-
-            examples = data.Read(options.Data);
-            evalExamples = options.EvalData is null ? null : data.Read(options.EvalData);
-        }
-        catch
-        {
-            settings.Dispose();
-            throw;
-        }
-
-        using TrainingSetup setup = TrainingSetup.Create(model, facts, settings, options, callback);
-        DataCollator collator = new(setup.BatchInputs, setup.Task, data.PadId);
-        CheckpointKeeper keeper = new(setup, options, store, inputs, callback, resumed);
-        TrainingLoop loop = new(setup.Engine, options, examples, collator, callback, cancellationToken) { RollBack = keeper.RollBack };
-        setup.SetTotalSteps(loop.TotalSteps);
-        Func<EvaluationResult>? evaluate = evalExamples is null ? null : () => Evaluate(evalExamples, options, setup, collator);
-        TrainingRun run = new(options, setup, folder, keeper, callback, evaluate, resumed);
-=======
         using TrainingMaterial material = TrainingMaterial.Read(options, resumed, callback);
         TrainingSetup setup = material.Setup;
         CheckpointKeeper keeper = new(setup, options, store, new(() => RunInputs.Read(options, material.Model)), callback, resumed);
@@ -94,8 +58,8 @@ public static partial class QLoraTrainer
             RollBack = keeper.RollBack,
             MemoryAdvice = (part, steps) => new TrainingEstimator(setup, options, material.Collator).Memory(material.Examples, part, steps),
         };
+        setup.SetTotalSteps(loop.TotalSteps);
         TrainingRun run = new(options, setup, folder, keeper, callback, material.EvalExamples is null ? null : () => Evaluate(material, options), resumed);
->>>>>>> 6b8bc84 (Estimate memory and time before a run; advise with numbers where memory runs out)
         if (resumed is null)
         {
             folder.Clear();

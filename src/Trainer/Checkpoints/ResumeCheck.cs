@@ -17,7 +17,7 @@ internal static class ResumeCheck
     /// <summary>Settings that decide what is shown and kept, not what is learnt, or files that are compared by content.</summary>
     private static readonly HashSet<string> Free =
     [
-        "model", "data", "tokenizer", "init-adapter", "out", "eval-data", "resume", "force", "save-every", "keep-checkpoints", "no-prepack", "profile",
+        "model", "data", "tokenizer", "init-adapter", "base-weights", "out", "eval-data", "resume", "force", "save-every", "keep-checkpoints", "no-prepack", "profile",
         "load-best", "samples", "no-report", "no-tensorboard", "version",
     ];
 

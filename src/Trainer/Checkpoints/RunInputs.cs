@@ -6,7 +6,7 @@ namespace OrtQLoRA.Trainer.Checkpoints;
 /// <summary>Fingerprints of the files that a run is made of.</summary>
 internal static class RunInputs
 {
-    /// <summary>Reads them all once: model with external data, training data, tokenizer, initial adapter.</summary>
+    /// <summary>Reads them all once: model with external data, base weights, training data, tokenizer, initial adapter.</summary>
     internal static IReadOnlyList<FileFingerprint> Read(TrainingOptions options, OnnxModel model)
     {
         IEnumerable<string> weights = model.Graph.Initializers
@@ -15,6 +15,7 @@ internal static class RunInputs
         [
             .. Files("model", options.Model),
             .. weights.Order(StringComparer.Ordinal).Select(p => FileFingerprint.Of("model", Path.GetFullPath(p))),
+            .. Files("base-weights", options.BaseWeights),
             .. Files("data", options.Data),
             .. Files("tokenizer", options.Tokenizer),
             .. Files("init-adapter", options.InitAdapter),

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.IR;
-using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Checkpoints;
 using OrtQLoRA.Trainer.Configuration;
@@ -41,7 +41,7 @@ internal sealed class TrainingMaterial : IDisposable
     internal static TrainingMaterial Read(TrainingOptions options, Checkpoint? resumed, ITrainingCallback callback)
     {
         callback.OnStage($"Reading {options.Model}");
-        OnnxModel model = OnnxModelReader.Read(options.Model);
+        OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         AdapterSettings? settings = null;
         try
         {
