@@ -45,6 +45,7 @@ public static partial class QLoraTrainer
     {
         callback ??= NullCallback.Instance;
         TrainingOptionsValidator.Validate(options);
+        options.ResolveModelFolder();
         RunFolder folder = RunFolder.Prepare(options.Out);
         using EventFileCallback? events = options.TensorBoard ? new EventFileCallback(folder.Path, callback) : null;
         callback = events is null ? callback : new CallbackGroup(callback, events);

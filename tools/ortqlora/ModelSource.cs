@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Runs;
@@ -34,7 +35,7 @@ internal sealed class ModelSource : IDisposable
 
         if (run is null)
         {
-            return File.Exists(model) ? new ModelSource(model!, null, null) : throw new ConfigurationException($"--model names '{model}', which does not exist.");
+            return File.Exists(model) || Directory.Exists(model) ? new ModelSource(ModelFolder.Resolve(model!), null, null) : throw new ConfigurationException($"--model names '{model}', which does not exist.");
         }
 
         RunFolder folder = RunFolder.Open(run);

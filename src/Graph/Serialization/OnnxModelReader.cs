@@ -24,6 +24,7 @@ public static class OnnxModelReader
     /// <exception cref="ModelFormatException">The file is absent, no ONNX model, truncated, malformed or hostile.</exception>
     public static OnnxModel Read(string path)
     {
+        path = ModelFolder.Resolve(path);
         using MappedFile file = MappedFile.Open(path);
         if (file.Length > int.MaxValue)
         {

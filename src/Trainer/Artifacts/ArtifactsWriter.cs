@@ -36,6 +36,7 @@ public static class ArtifactsWriter
         callback ??= NullCallback.Instance;
         artifactOptions ??= new ArtifactOptions();
         TrainingOptionsValidator.ValidateForArtifacts(options);
+        options.ResolveModelFolder();
         callback.OnStage($"Reading {options.Model}");
         using OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         using AdapterSettings settings = AdapterSettings.Create(options);

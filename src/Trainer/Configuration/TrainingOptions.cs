@@ -4,6 +4,7 @@ using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Rewriting;
+using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Engines;
 using OrtQLoRA.Trainer.Schedules;
 
@@ -15,7 +16,7 @@ namespace OrtQLoRA.Trainer.Configuration;
 /// </summary>
 public sealed class TrainingOptions
 {
-    /// <summary>The ONNX model to fine-tune.</summary>
+    /// <summary>The ONNX model to fine-tune: a file, or a folder of ONNX Runtime GenAI or Optimum that holds one.</summary>
     public string Model { get; set; } = "";
 
     /// <summary>
@@ -269,6 +270,13 @@ public sealed class TrainingOptions
 
     /// <summary>Prefix of a profile of the training session; null for none.</summary>
     public string? Profile { get; set; }
+
+    /// <summary>Puts the model's file in the place of a folder, and the folder's tokenizer where none is named.</summary>
+    internal void ResolveModelFolder()
+    {
+        Tokenizer ??= ModelFolder.Tokenizer(Model);
+        Model = ModelFolder.Resolve(Model);
+    }
 
     /// <summary>The course of the learning rate in a run of so many steps.</summary>
     internal ScheduleSettings Schedule(long totalSteps) => new()

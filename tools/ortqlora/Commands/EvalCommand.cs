@@ -30,7 +30,7 @@ internal static class EvalCommand
             TrainingOptions options = source.RunOptions ?? new TrainingOptions();
             options.Task = result.GetValue(task) is string name ? OptionText.ChoiceOf<TrainingTask>("--task", name) : options.Task;
             options.LossOutput = result.GetValue(lossOutput) ?? options.LossOutput;
-            options.Tokenizer = result.GetValue(tokenizer) ?? options.Tokenizer;
+            options.Tokenizer = result.GetValue(tokenizer) ?? options.Tokenizer ?? ModelFolder.Tokenizer(result.GetValue(model) ?? "");
             options.MaxLength = result.GetValue(maxLength) ?? options.MaxLength;
             options.Batch = Math.Max(1, result.GetValue(batch));
             options.Threads = result.GetValue(threads);

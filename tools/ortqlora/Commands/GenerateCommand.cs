@@ -1,5 +1,6 @@
 using System.CommandLine;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Generation;
 using OrtQLoRA.Trainer.Tokenizers;
@@ -41,7 +42,7 @@ internal static class GenerateCommand
         command.SetAction(result =>
         {
             using ModelSource source = ModelSource.Open(result.GetValue(model), result.GetValue(run));
-            string? tokenizerPath = result.GetValue(tokenizer) ?? source.RunOptions?.Tokenizer;
+            string? tokenizerPath = result.GetValue(tokenizer) ?? source.RunOptions?.Tokenizer ?? ModelFolder.Tokenizer(result.GetValue(model) ?? "");
             ITextTokenizer? loaded = tokenizerPath is null ? null : TokenizerLoader.Load(tokenizerPath);
             bool asIds = result.GetValue(ids) is not null;
             int[] start = asIds ? ParseIds(result.GetValue(ids)!, result.GetValue(prompt)) : Encode(loaded, result.GetValue(prompt) ?? "");

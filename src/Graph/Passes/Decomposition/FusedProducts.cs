@@ -14,32 +14,13 @@ internal static class FusedProducts
     // y = activation(gemm(a, b, c))
     internal static IReadOnlyList<Value?> FusedGemm(DecompositionContext c)
     {
-        Value gemm = c.Standing(c.Builder.Op("Gemm", c.Node.Inputs));
-        foreach (string name in (string[])["alpha", "beta", "transA", "transB"])
-        {
-            if (c.Node.Attributes.TryGetValue(name, out NodeAttribute? value))
-            {
-                gemm.Producer!.SetAttribute(name, value);
-            }
-        }
-
-        Inference.NodeInference.Infer(gemm.Producer!, c.Builder.Opset);
-        return [Activation(c, gemm)];
+        return [Activation(c, c.Standing(c.Builder.Op("Gemm", c.Node.Inputs, Attributes(c, "alpha", "beta", "transA", "transB"))))];
     }
 
     // y = activation(conv(x, w, b) + z)
     internal static IReadOnlyList<Value?> FusedConv(DecompositionContext c)
     {
-        Value conv = c.Standing(c.Builder.Op("Conv", c.Node.Inputs.Take(3)));
-        foreach (string name in (string[])["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])
-        {
-            if (c.Node.Attributes.TryGetValue(name, out NodeAttribute? value))
-            {
-                conv.Producer!.SetAttribute(name, value);
-            }
-        }
-
-        Inference.NodeInference.Infer(conv.Producer!, c.Builder.Opset);
+        Value conv = c.Standing(c.Builder.Op("Conv", c.Node.Inputs.Take(3), Attributes(c, "auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")));
         return [Activation(c, c.AddIfGiven(conv, c.InputOrNull(3)))];
     }
 
@@ -51,6 +32,9 @@ internal static class FusedProducts
         (node.GetInt("transBatchA", 0) != 0 && node.Inputs[0]?.Shape is null) || (node.GetInt("transBatchB", 0) != 0 && node.Inputs[1]?.Shape is null)
             ? "the rank of an input whose batch axis is moved is not known"
             : null;
+
+    private static (string, NodeAttribute)[] Attributes(DecompositionContext c, params string[] names) =>
+        [.. names.Where(c.Node.Attributes.ContainsKey).Select(n => (n, c.Node.Attributes[n]))];
 
     private static string NameOf(Node node) => node.GetString("activation", "");
 
