@@ -36,8 +36,8 @@ public static class ExportVerifier
         ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
         AdapterSettings settings = AdapterSettings.Create(options);
         using TrainingSetup setup = TrainingSetup.Create(model, facts, settings, options, NullCallback.Instance);
-        DataSetup data = new(facts, setup.Task, options);
-        DataCollator collator = new(setup.BatchInputs, setup.Task, data.PadId);
+        using DataSetup data = new(facts, setup.Task, options);
+        DataCollator collator = data.CreateCollator(setup.BatchInputs, setup.Task);
         using InferenceSession exported = Open(exportedModel, usesOperators);
         using ActiveAdapter? adapter = onnxAdapter is null ? null : ActiveAdapter.Load(onnxAdapter);
         ModelSettings files = ModelSettings.Read(exported.ModelMetadata.CustomMetadataMap, exportedModel);

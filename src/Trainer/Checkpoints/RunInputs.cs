@@ -1,5 +1,6 @@
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Data.Formats;
 
 namespace OrtQLoRA.Trainer.Checkpoints;
 
@@ -16,7 +17,7 @@ internal static class RunInputs
             .. Files("model", options.Model),
             .. weights.Order(StringComparer.Ordinal).Select(p => FileFingerprint.Of("model", Path.GetFullPath(p))),
             .. Files("base-weights", options.BaseWeights),
-            .. Files("data", options.Data),
+            .. DataPaths.Expand(options.Data).Select(p => FileFingerprint.Of("data", Path.GetFullPath(p))),
             .. Files("tokenizer", options.Tokenizer),
             .. Files("init-adapter", options.InitAdapter),
             .. Files("base-weights", options.BaseWeights),

@@ -25,7 +25,7 @@ public sealed class TrainingOptions
     /// </summary>
     public string? BaseWeights { get; set; }
 
-    /// <summary>The training data: JSON lines or plain text.</summary>
+    /// <summary>The training data: a JSON lines, JSON, CSV, TSV, Parquet or text file, a folder of such, or a pattern.</summary>
     public string Data { get; set; } = "";
 
     /// <summary>Data to evaluate on after training; null for none.</summary>
@@ -255,6 +255,50 @@ public sealed class TrainingOptions
 
     /// <summary>Tokenizer for data lines that hold text: a tokenizer file, or a folder that holds one.</summary>
     public string? Tokenizer { get; set; }
+
+    /// <summary>Column by role (<c>text</c>, <c>prompt</c>, <c>label</c>, ...) where the data name it otherwise.</summary>
+    public IReadOnlyDictionary<string, string>? Columns { get; set; }
+
+    /// <summary>Names of the classes in order, for labels that are words; null for those of the model's config.json.</summary>
+    public IReadOnlyList<string>? Labels { get; set; }
+
+    /// <summary>
+    /// What of the training data is held back to evaluate on: below 1 a share, else a number of examples, chosen by the seed;
+    /// null for nothing.
+    /// </summary>
+    public double? EvalSplit { get; set; }
+
+    /// <summary>What happens at a record that cannot be used.</summary>
+    public BadLinePolicy OnBadLine { get; set; }
+
+    /// <summary>Whether data are kept in memory or read as they are needed.</summary>
+    public StreamingMode Streaming { get; set; }
+
+    /// <summary>Which tokens count in the loss of a causal language model.</summary>
+    public LossTokens LossOn { get; set; }
+
+    /// <summary>A file with a chat template, or the name of one of the tokenizer's; null for its default one.</summary>
+    public string? ChatTemplate { get; set; }
+
+    /// <summary>What happens to examples longer than <see cref="MaxLength"/>.</summary>
+    public TruncationPolicy Truncation { get; set; }
+
+    /// <summary>The length to which the rows of a batch are padded.</summary>
+    public PaddingPolicy Padding { get; set; }
+
+    /// <summary>Padded lengths are multiples of this; 1 for any.</summary>
+    public int PadToMultiple { get; set; } = 1;
+
+    /// <summary>Whether batches are made of examples of about one length.</summary>
+    public bool GroupByLength { get; set; }
+
+    /// <summary>Whether short examples are joined into rows of <see cref="MaxLength"/> that do not see each other.</summary>
+    public bool Pack { get; set; }
+
+    /// <summary>
+    /// Examples among which the next one is drawn while shuffling; null for all of them, or 65,536 where data are streamed.
+    /// </summary>
+    public int? ShuffleBuffer { get; set; }
 
     /// <summary>Tokens after which lines are cut; blocks of plain text have this length (256 by default).</summary>
     public int? MaxLength { get; set; }

@@ -1,4 +1,6 @@
 using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Data.Formats;
 
 namespace OrtQLoRA.Trainer.Configuration;
 
@@ -41,11 +43,25 @@ internal static class TrainingOptionsValidator
         }
 
         Require(o.Model.Length > 0, "No model is given: pass --model with the ONNX file to fine-tune.");
-        Require(!needsData || o.Data.Length > 0, "No training data is given: pass --data with a .jsonl or .txt file.");
+        Require(!needsData || o.Data.Length > 0, "No training data is given: pass --data with a file (.jsonl, .json, .csv, .tsv, .parquet, .txt), a folder or a pattern.");
         Require(o.Out.Length > 0, "No folder is given: pass --out with the folder to write.");
         RequireExists(faults, "--model", o.Model);
-        RequireExists(faults, "--data", o.Data);
-        RequireExists(faults, "--eval-data", o.EvalData);
+        RequireExists(faults, "--data", DataPaths.IsPattern(o.Data) ? null : o.Data);
+        RequireExists(faults, "--eval-data", o.EvalData is { } evalData && DataPaths.IsPattern(evalData) ? null : o.EvalData);
+        Require(o.EvalSplit is null || IsPositive(o.EvalSplit.Value), $"--eval-split is {o.EvalSplit}; it must be a share between 0 and 1, or a number of examples.");
+        Require(o.EvalSplit is null || o.EvalData is null, "--eval-split and --eval-data both say what to evaluate on; give one of them.");
+        Require(o.ShuffleBuffer is null or > 0, $"--shuffle-buffer is {o.ShuffleBuffer}; it must be at least 1.");
+        Require(o.PadToMultiple > 0, $"--pad-to-multiple is {o.PadToMultiple}; it must be at least 1.");
+        Require(o.Padding != PaddingPolicy.MaxLength || o.MaxLength is not null, "--padding max-length needs --max-length.");
+        Require(!o.Pack || o.MaxLength is not null, "--pack needs --max-length, the length of the rows it fills.");
+        Require(
+            !o.Pack || o.Task is null or TrainingTask.CausalLm or TrainingTask.TokenClassification,
+            $"--pack joins examples whose tokens have labels of their own; --task {(o.Task is { } t ? OptionText.Name(t) : "")} has one for a whole row.");
+        foreach (string role in o.Columns?.Keys.Except(DataRoles.All) ?? [])
+        {
+            faults.Add($"--columns names the role '{role}', which is not known; roles are {string.Join(", ", DataRoles.All)}.");
+        }
+
         RequireExists(faults, "--init-adapter", o.InitAdapter);
         RequireExists(faults, "--tokenizer", o.Tokenizer);
 

@@ -32,6 +32,12 @@ public sealed class DataCollator
     /// </summary>
     public bool KeepsBatchWhole => _task == TrainingTask.Embedding || _inputs.Any(i => i.FixedSize(0) is not null);
 
+    /// <summary>Least length of a padded row; null for that of the longest.</summary>
+    public int? MinimumLength { get; init; }
+
+    /// <summary>Padded lengths are multiples of this.</summary>
+    public int LengthMultiple { get; init; } = 1;
+
     /// <summary>Makes one batch.</summary>
     /// <param name="examples">At least one example.</param>
     /// <exception cref="TrainingDataException">An example does not fit a fixed size of the model, or shapes differ.</exception>
@@ -94,7 +100,8 @@ public sealed class DataCollator
                 longest.Source, $"the line has {longest.InputIds.Length} tokens, but the model takes exactly {size}; cut lines with --max-length {size}.");
         }
 
-        return (int)(fixedLength ?? longest.InputIds.Length);
+        int length = Math.Max(longest.InputIds.Length, MinimumLength ?? 0);
+        return (int)(fixedLength ?? (length + LengthMultiple - 1) / LengthMultiple * LengthMultiple);
     }
 
     private DenseTensor Fill(ModelInput input, IReadOnlyList<TrainingExample> examples, int length)

@@ -1,41 +1,68 @@
 using System.Text;
+using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Data.Formats;
 
 namespace OrtQLoRA.Trainer.Data;
 
-/// <summary>Reads a data file into examples: JSON lines, or plain text (<c>.txt</c>, <c>.text</c>, <c>.md</c>).</summary>
+/// <summary>
+/// Reads data into examples: JSON lines, JSON, CSV, TSV, Parquet or plain text; a file, a folder or a pattern. Small data are
+/// read at once, large JSON lines as they are needed.
+/// </summary>
 public static class DataFile
 {
-    private static readonly string[] TextExtensions = [".txt", ".text", ".md"];
+    /// <summary>Bytes of files above which <see cref="StreamingMode.Auto"/> streams.</summary>
+    private const long StreamingThreshold = 64 << 20;
 
-    /// <summary>Reads all examples, in file order.</summary>
-    /// <param name="path">The data file.</param>
-    /// <param name="requirements">What lines are checked against.</param>
-    /// <exception cref="TrainingDataException">The file is missing or empty, or a line is faulty; the message names it.</exception>
+    /// <summary>Opens the examples, in the order of files and lines.</summary>
+    /// <param name="path">A file, a folder, or a pattern with <c>*</c>, <c>?</c> and <c>**</c>.</param>
+    /// <param name="requirements">What records are checked against.</param>
+    /// <exception cref="TrainingDataException">A file is missing or empty, or a record is faulty; the message names it.</exception>
     public static IReadOnlyList<TrainingExample> Read(string path, DataRequirements requirements)
     {
-        if (!File.Exists(path))
-        {
-            throw new TrainingDataException($"The data file '{path}' does not exist.");
-        }
-
-        IReadOnlyList<TrainingExample> examples;
+        IReadOnlyList<string> files = DataPaths.Expand(path);
         try
         {
-            examples = TextExtensions.Contains(Path.GetExtension(path).ToLowerInvariant())
-                ? PlainTextReader.Read(path, requirements)
-                : [.. new JsonLineReader(requirements).Read(path)];
+            BadLines faults = new(requirements);
+            bool streams = requirements.Streaming == StreamingMode.Always
+                || (requirements.Streaming == StreamingMode.Auto && files.Sum(f => new FileInfo(f).Length) > StreamingThreshold);
+            IReadOnlyList<TrainingExample> examples = streams && files.All(RecordFormats.IsLines)
+                ? StreamedExamples.Open(files, requirements, faults)
+                : [.. files.SelectMany(f => ReadFile(f, requirements, faults))];
+            faults.Report();
+            return examples.Count > 0
+                ? examples
+                : throw new TrainingDataException(
+                    $"The data file '{path}' holds no example{(faults.Count > 0 ? " that can be used" : "")}; write one JSON object a line, for example {{\"text\": \"...\"}}.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new TrainingDataException($"The data file '{path}' cannot be read: {e.Message}", e);
         }
-
-        return examples.Count > 0
-            ? examples
-            : throw new TrainingDataException($"The data file '{path}' holds no example; write one JSON object a line, for example {{\"text\": \"...\"}}.");
     }
 
     /// <summary>Opens a file as UTF-8 that refuses malformed bytes instead of replacing them.</summary>
     internal static StreamReader OpenText(string path) =>
         new(path, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
+
+    private static IEnumerable<TrainingExample> ReadFile(string path, DataRequirements requirements, BadLines faults)
+    {
+        if (RecordFormats.IsText(path))
+        {
+            foreach (TrainingExample block in PlainTextReader.Read(path, requirements))
+            {
+                yield return block;
+            }
+
+            yield break;
+        }
+
+        ExampleParser parser = new(requirements);
+        foreach (RecordOrFault read in RecordFormats.ReaderOf(path).Read(path, requirements.Columns))
+        {
+            if (faults.Try(parser, read) is TrainingExample example)
+            {
+                yield return example;
+            }
+        }
+    }
 }

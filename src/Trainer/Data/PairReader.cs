@@ -25,13 +25,13 @@ internal sealed class PairReader
 
     /// <summary>Reads one line.</summary>
     /// <exception cref="TrainingDataException">Anchor or positive is missing or of the wrong kind.</exception>
-    internal TrainingExample Read(JsonLine line)
+    internal TrainingExample Read(DataRecord line)
     {
         (string anchorName, string positiveName) = Names.FirstOrDefault(n => line.Element(n.Anchor) is not null && line.Element(n.Positive) is not null);
         if (anchorName is null)
         {
             throw line.Error(
-                $"the line has no pair such as \"{Names[0].Anchor}\" and \"{Names[0].Positive}\" (or {string.Join(", ", Names.Skip(1).Select(n => $"{n.Anchor}/{n.Positive}"))}); its keys are {line.KeyList}.");
+                $"there is no pair such as \"{Names[0].Anchor}\" and \"{Names[0].Positive}\" (or {string.Join(", ", Names.Skip(1).Select(n => $"{n.Anchor}/{n.Positive}"))}); the columns are {line.KeyList}.");
         }
 
         TrainingExample anchor = _read(line.Element(anchorName)!.Value, anchorName);
@@ -39,7 +39,7 @@ internal sealed class PairReader
         return new TrainingExample { Source = line.Source, InputIds = anchor.InputIds, Candidates = [positive, .. Negatives(line)] };
     }
 
-    private IEnumerable<TrainingExample> Negatives(JsonLine line)
+    private IEnumerable<TrainingExample> Negatives(DataRecord line)
     {
         foreach (string name in new[] { "negative", "negatives" })
         {

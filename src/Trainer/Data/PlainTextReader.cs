@@ -17,7 +17,7 @@ internal static class PlainTextReader
         if (requirements.Task != TrainingTask.CausalLm)
         {
             throw new TrainingDataException(
-                $"The data file '{path}' is plain text, which holds no labels; for this task write JSON lines such as {{\"text\": \"...\", \"label\": 0}}.");
+                $"The data file '{path}' is plain text, which holds no labels; for this task give a table or JSON lines such as {{\"text\": \"...\", \"label\": 0}}.");
         }
 
         SourceLine start = new(path, 1);
@@ -37,7 +37,7 @@ internal static class PlainTextReader
             return [];
         }
 
-        long[] ids = TextEncoding.Encode(text, requirements, start);
+        long[] ids = new TextEncoder(requirements with { MaxLength = null }).Encode(text, start);
         int block = requirements.MaxLength ?? DefaultBlockLength;
         List<TrainingExample> examples = [];
         for (int first = 0; first < ids.Length; first += block)

@@ -3,7 +3,7 @@ using OrtQLoRA.Graph;
 namespace OrtQLoRA.Trainer.Data;
 
 /// <summary>A data file cannot be used; the message begins with file and line.</summary>
-public sealed class TrainingDataException : OrtQLoRAException
+public class TrainingDataException : OrtQLoRAException
 {
     /// <summary>Creates the error for one line.</summary>
     /// <param name="source">The line.</param>

@@ -22,10 +22,10 @@ public static class ModelEvaluator
     {
         TrainingTask task = options.Task ?? TrainingTask.CausalLm;
         ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
-        DataSetup data = new(facts, task, options);
+        using DataSetup data = new(facts, task, options);
         IReadOnlyList<TrainingExample> examples = data.Read(dataPath);
         using GraphRunner runner = new(model, new EngineOptions { IntraOpThreads = options.Threads });
-        DataCollator collator = new([.. facts.Inputs, LabelInput(task, model, facts)], task, data.PadId);
+        DataCollator collator = data.CreateCollator([.. facts.Inputs, LabelInput(task, model, facts)], task);
         return Evaluator.Run(
             examples,
             options,

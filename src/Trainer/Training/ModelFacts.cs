@@ -14,6 +14,9 @@ public sealed record ModelFacts(IReadOnlyList<ModelInput> Inputs, string LossOut
 {
     private const string LogitsName = "logits";
 
+    /// <summary>Tokens for which the model has learned positions; null if it has no table of them.</summary>
+    public int? ContextLength { get; init; }
+
     /// <summary>Reads the facts off a model.</summary>
     /// <param name="model">The model as its file has it.</param>
     /// <param name="lossOutput">Name of the output to take the loss of; null for <c>logits</c> or the only floating-point output.</param>
@@ -26,7 +29,10 @@ public sealed record ModelFacts(IReadOnlyList<ModelInput> Inputs, string LossOut
             [.. model.Graph.RequiredInputs.Select(i => new ModelInput(i.Name, i.ElementType, i.Shape))],
             output.Name,
             sites.Modules.FirstOrDefault(m => m.Kind == LinearKind.Embedding && m.Sites.Any(s => ComesFrom(s.Input, "input_ids")))?.InFeatures,
-            (output.Shape is { Rank: > 0 } shape ? shape[-1].Value : null) ?? sites.Modules.FirstOrDefault(m => m.IsOutputHead)?.OutFeatures);
+            (output.Shape is { Rank: > 0 } shape ? shape[-1].Value : null) ?? sites.Modules.FirstOrDefault(m => m.IsOutputHead)?.OutFeatures)
+        {
+            ContextLength = (int?)PositionTables.ContextLength(sites),
+        };
     }
 
     /// <summary>Inputs that lines must bring by name.</summary>

@@ -37,7 +37,7 @@ internal sealed class TrainingLoop
         _examples = examples;
         _collator = collator;
         _callback = callback;
-        _sampler = new BatchSampler(examples.Count, options.Batch, options.GradientAccumulation, options.Shuffle ? (ulong)options.Seed : null);
+        _sampler = DataSetup.CreateSampler(examples, options);
         TotalSteps = options.MaxSteps ?? (long)Math.Ceiling((options.Epochs ?? 1) * _sampler.StepsPerEpoch);
         _schedule = new WarmupSchedule(options.Schedule(TotalSteps));
     }

@@ -18,7 +18,7 @@ internal sealed class TrainingMaterial : IDisposable
         Data = data;
         Examples = examples;
         EvalExamples = evalExamples;
-        Collator = new DataCollator(setup.BatchInputs, setup.Task, data.PadId);
+        Collator = data.CreateCollator(setup.BatchInputs, setup.Task);
     }
 
     internal OnnxModel Model { get; }
@@ -43,23 +43,24 @@ internal sealed class TrainingMaterial : IDisposable
         callback.OnStage($"Reading {options.Model}");
         OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         AdapterSettings? settings = null;
+        DataSetup? data = null;
         try
         {
             settings = AdapterSettings.Create(options);
             ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
-            DataSetup data = new(facts, settings.Task, options);
+            data = new DataSetup(facts, settings.Task, options, callback.OnWarning);
             if (resumed is not null)
             {
                 JsonObject config = JsonNode.Parse(TrainingOptionsFile.ToJson(options, settings.Task))!.AsObject();
                 ResumeCheck.Verify(resumed, options, config, RunInputs.Read(options, model), callback.OnWarning);
             }
 
-            IReadOnlyList<TrainingExample> examples = data.Read(options.Data);
-            IReadOnlyList<TrainingExample>? evalExamples = options.EvalData is null ? null : data.Read(options.EvalData);
+            (IReadOnlyList<TrainingExample> examples, IReadOnlyList<TrainingExample>? evalExamples) = data.ReadAll();
             return new TrainingMaterial(model, TrainingSetup.Create(model, facts, settings, options, callback), data, examples, evalExamples);
         }
         catch
         {
+            data?.Dispose();
             settings?.Dispose();
             model.Dispose();
             throw;
@@ -69,6 +70,7 @@ internal sealed class TrainingMaterial : IDisposable
     public void Dispose()
     {
         Setup.Dispose();
+        Data.Dispose();
         Model.Dispose();
     }
 }

@@ -1,7 +1,6 @@
 using OrtQLoRA.TestKit;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
-using OrtQLoRA.Trainer.Tokenizers;
 
 namespace OrtQLoRA.Trainer.Tests.Data;
 
@@ -152,17 +151,5 @@ public sealed class DataFileTests
         string path = folder.File("data.jsonl");
         File.WriteAllText(path, content);
         return DataFile.Read(path, requirements);
-    }
-
-    /// <summary>One id a letter, and an end-of-sequence token.</summary>
-    private sealed class LetterTokenizer : ITextTokenizer
-    {
-        public int VocabularySize => 27;
-
-        public SpecialTokens SpecialTokens { get; } = new(EndOfSequence: 26);
-
-        public int[] Encode(string text, bool addSpecialTokens = true) => [.. text.Select(c => c - 'a')];
-
-        public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = true) => string.Concat(ids.Select(i => (char)('a' + i)));
     }
 }

@@ -46,9 +46,23 @@ public sealed class PipelineTokenizer : ITextTokenizer
     }
 
     /// <summary>Turns two texts into one sequence, such as a question and its context.</summary>
+    /// <param name="first">The first text.</param>
+    /// <param name="second">The second text.</param>
+    /// <param name="maxLength">Tokens to which the pair is cut, the longer text first; null does not cut.</param>
     /// <returns>The ids with the special tokens around them, and for each the segment, 0 or 1, it belongs to (<c>token_type_ids</c>).</returns>
-    public (int[] Ids, int[] TypeIds) EncodePair(string first, string second) =>
-        TemplatePostProcessor.Apply(PostProcessor.Pair, EncodeText(first), EncodeText(second));
+    public (int[] Ids, int[] TypeIds) EncodePair(string first, string second, int? maxLength = null)
+    {
+        List<int> a = EncodeText(first);
+        List<int> b = EncodeText(second);
+        int around = PostProcessor.Pair.Sum(p => p.Tokens.Count);
+        while (around + a.Count + b.Count > maxLength && a.Count + b.Count > 0)
+        {
+            List<int> longer = a.Count > b.Count ? a : b;
+            longer.RemoveAt(longer.Count - 1);
+        }
+
+        return TemplatePostProcessor.Apply(PostProcessor.Pair, a, b);
+    }
 
     /// <inheritdoc/>
     public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = true)

@@ -2,15 +2,27 @@ using System.Text.Json;
 
 namespace OrtQLoRA.Trainer.Data;
 
-/// <summary>Reads typed fields of one JSON object; every error names file, line and key.</summary>
-internal sealed class JsonLine
+/// <summary>
+/// Reads typed fields of one record, by the names that the data's roles have (<c>text</c>, <c>label</c>), which options may map
+/// to other columns; every error names file, line and column.
+/// </summary>
+internal sealed class DataRecord
 {
     private readonly JsonElement _object;
+    private readonly IReadOnlyDictionary<string, string> _columns;
+    private readonly bool _isTabular;
 
-    internal JsonLine(JsonElement line, SourceLine source)
+    /// <summary>Creates a record.</summary>
+    /// <param name="record">A JSON object.</param>
+    /// <param name="source">Where it stands.</param>
+    /// <param name="columns">Column by role, where they differ.</param>
+    /// <param name="isTabular">Whether every value is the text of a cell, so that numbers and lists stand in strings.</param>
+    internal DataRecord(JsonElement record, SourceLine source, IReadOnlyDictionary<string, string> columns, bool isTabular = false)
     {
-        _object = line;
+        _object = record;
         Source = source;
+        _columns = columns;
+        _isTabular = isTabular;
     }
 
     internal SourceLine Source { get; }
@@ -25,12 +37,15 @@ internal sealed class JsonLine
         }
     }
 
-    /// <summary>The value of a key, or null if it is absent or null.</summary>
-    internal JsonElement? Element(string key) => TryGet(key, out JsonElement value) ? value : null;
+    /// <summary>The value of a key as it stands, or null if it is absent or null.</summary>
+    internal JsonElement? Element(string key) => TryGetCell(key, out JsonElement value) ? value : null;
+
+    /// <summary>A list or object, or null if the key is absent.</summary>
+    internal JsonElement? Structure(string key) => TryGet(key, out JsonElement value) ? value : null;
 
     internal TrainingDataException Error(string message) => new(Source, message);
 
-    internal string? Text(string key) => !TryGet(key, out JsonElement value) ? null
+    internal string? Text(string key) => !TryGetCell(key, out JsonElement value) ? null
         : value.ValueKind == JsonValueKind.String ? value.GetString()
         : throw Error($"\"{key}\" is a JSON {Kind(value)}; it must be a string.");
 
@@ -105,8 +120,44 @@ internal sealed class JsonLine
         }
     }
 
-    private bool TryGet(string key, out JsonElement value) =>
-        _object.TryGetProperty(key, out value) && value.ValueKind != JsonValueKind.Null;
+    /// <summary>A value; the numbers and lists of a table are parsed out of their cells.</summary>
+    private bool TryGet(string key, out JsonElement value)
+    {
+        bool isFound = TryGetCell(key, out value);
+        if (isFound && _isTabular && value.ValueKind == JsonValueKind.String)
+        {
+            value = Parsed(value);
+        }
+
+        return isFound;
+    }
+
+    private bool TryGetCell(string key, out JsonElement value)
+    {
+        bool isMapped = _columns.TryGetValue(key, out string? column);
+        if (!_object.TryGetProperty(column ?? key, out value))
+        {
+            return isMapped
+                ? throw Error($"there is no column \"{column}\", which --columns gives for {key}; the columns are {KeyList}.")
+                : false;
+        }
+
+        bool isEmptyCell = _isTabular && value.ValueKind == JsonValueKind.String && value.ValueEquals("");
+        return value.ValueKind != JsonValueKind.Null && !isEmptyCell;
+    }
+
+    private static JsonElement Parsed(JsonElement cell)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(cell.GetString()!);
+            return document.RootElement.Clone();
+        }
+        catch (JsonException)
+        {
+            return cell;
+        }
+    }
 
     private ExampleTensor ReadTensor(string key, JsonElement value)
     {
