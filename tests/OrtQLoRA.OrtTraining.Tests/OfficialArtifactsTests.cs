@@ -59,7 +59,7 @@ public sealed class OfficialArtifactsTests
             {
                 Model = run.File("model.onnx"),
                 Out = folder.Path,
-                Method = TrainingMethod.Full,
+                Method = "full",
                 Targets = ModuleSelector.OfRegex($"({string.Join('|', run.Trained.Select(Regex.Escape))})"),
                 Optimizer = new OptimizerSettings { Name = name.EndsWith("sgd", StringComparison.Ordinal) ? "sgd" : "adamw", Eps = 1e-6, WeightDecay = 0 },
                 MaxGradNorm = 0,

@@ -16,6 +16,7 @@ internal sealed class ActiveAdapter : IDisposable
         throw new EngineException($"'{path}' cannot be compared with the trained graph: ONNX Runtime's training packages load no adapters. Build with OrtFlavor Cpu or Gpu, or export with --no-verify.");
 
     /// <summary>Does nothing: there is no such object.</summary>
+    [System.Diagnostics.CodeAnalysis.SuppressMessage("Performance", "CA1822:Mark members as static", Justification = "The class of the other flavours is called so.")]
     public void Activate(RunOptions options) => ArgumentNullException.ThrowIfNull(options);
 
     public void Dispose()

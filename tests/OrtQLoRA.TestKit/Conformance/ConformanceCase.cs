@@ -10,7 +10,7 @@ namespace OrtQLoRA.TestKit.Conformance;
 /// <param name="Task">The task.</param>
 /// <param name="Method">What is trained.</param>
 /// <param name="Quantization">How the frozen weights are kept.</param>
-public sealed record ConformanceCase(string ModelName, TrainingTask Task, TrainingMethod Method, QuantizationKind Quantization)
+public sealed record ConformanceCase(string ModelName, TrainingTask Task, string Method, QuantizationKind Quantization)
 {
     /// <summary>Micro-batches of an optimizer step.</summary>
     public const int Accumulation = 2;
@@ -32,7 +32,7 @@ public sealed record ConformanceCase(string ModelName, TrainingTask Task, Traini
             ("models/aidreams260k.onnx", TrainingTask.CausalLm),
             ("exports/ts17_bert_sequence_classifier/model.onnx", TrainingTask.SequenceClassification),
         }
-        from way in new[] { (TrainingMethod.Lora, QuantizationKind.None), (TrainingMethod.Lora, QuantizationKind.Eetq), (TrainingMethod.Full, QuantizationKind.None) }
+        from way in new[] { ("lora", QuantizationKind.None), ("lora", QuantizationKind.Eetq), ("full", QuantizationKind.None) }
         select new object[] { model.Name, model.Task, way.Item1, way.Item2 };
 
     /// <summary>Path of the model; a test that asks for an absent fixture is skipped.</summary>
@@ -46,8 +46,8 @@ public sealed record ConformanceCase(string ModelName, TrainingTask Task, Traini
         Task = Task,
         Method = Method,
         Quantization = Quantization,
-        Rank = Method == TrainingMethod.Lora ? 4 : null,
-        InitLoraWeights = Method == TrainingMethod.Lora ? "gaussian" : null,
+        Rank = Method == "lora" ? 4 : null,
+        InitLoraWeights = Method == "lora" ? "gaussian" : null,
         GradientAccumulation = Accumulation,
         LearningRate = LearningRate,
         MaxGradNorm = 1,

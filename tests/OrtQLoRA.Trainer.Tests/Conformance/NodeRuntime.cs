@@ -7,6 +7,9 @@ namespace OrtQLoRA.Trainer.Tests.Conformance;
 /// <summary>Runs the scripts of tests/conformance in Node; without Node or their packages tests are skipped.</summary>
 internal static class NodeRuntime
 {
+    /// <summary>Exit code of browser.mjs where there is no browser.</summary>
+    private const int NoBrowser = 77;
+
     private static readonly TimeSpan TimeLimit = TimeSpan.FromMinutes(3);
 
     private static string Folder => Path.Combine(Fixtures.RepositoryRoot()!, "tests", "conformance");
@@ -40,6 +43,11 @@ internal static class NodeRuntime
         {
             process.Kill(entireProcessTree: true);
             Assert.Fail($"{script} did not end within {TimeLimit}.");
+        }
+
+        if (process.ExitCode == NoBrowser)
+        {
+            Assert.Inconclusive("Chromium is not installed; the variable CHROMIUM may name one.");
         }
 
         Assert.AreEqual(0, process.ExitCode, $"{script}: {error.Result}{output.Result}");

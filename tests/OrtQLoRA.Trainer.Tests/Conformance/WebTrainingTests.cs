@@ -10,6 +10,7 @@ using OrtQLoRA.TestKit.Conformance;
 using OrtQLoRA.Trainer.Artifacts;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Engines;
+using OrtQLoRA.Trainer.Tokenizers;
 using OrtQLoRA.Trainer.Training;
 
 namespace OrtQLoRA.Trainer.Tests.Conformance;
@@ -23,7 +24,7 @@ public sealed class WebTrainingTests
 {
     [TestMethod]
     [DynamicData(nameof(ConformanceCase.All), typeof(ConformanceCase))]
-    public void Train_InTheWebRuntime_AgreesWithTheSessionEngine(string model, TrainingTask task, TrainingMethod method, QuantizationKind quantization)
+    public void Train_InTheWebRuntime_AgreesWithTheSessionEngine(string model, TrainingTask task, string method, QuantizationKind quantization)
     {
         NodeRuntime.Require();
         ConformanceCase conformance = new(model, task, method, quantization);
@@ -39,6 +40,44 @@ public sealed class WebTrainingTests
         using TrainingGraph training = TrainingGraphSetup.Build(graph, facts, settings, options, null, SessionDialect.Instance);
         using SessionTrainingEngine engine = new(training.Artifacts);
         ConformanceRun.AssertAgree(ConformanceRun.Of(engine, batches), web);
+    }
+
+    [TestMethod]
+    public void Page_InABrowser_FineTunesTheDemoModel()
+    {
+        NodeRuntime.Require();
+        using TemporaryFolder folder = new();
+        ConformanceCase demo = new("demo", TrainingTask.CausalLm, "lora", QuantizationKind.None);
+        TrainingOptions options = new() { Model = demo.Model, Out = folder.File("artifacts/x")[..^2], Rank = 4, Ops = OpsMode.Portable };
+        ArtifactsWriter.Write(options, new ArtifactOptions { Target = ArtifactTarget.Web, LearningRate = 0.002 });
+        string vocabulary = Path.Combine(Path.GetDirectoryName(demo.Model)!, "tokenizer.bin");
+        File.Copy(vocabulary, folder.File("artifacts/tokenizer.bin"));
+        JsonNode result = JsonNode.Parse(NodeRuntime.Run("browser.mjs", options.Out))!;
+        Assert.IsNull(result["error"], result.ToJsonString());
+        double before = (double)result["before"]!;
+        Assert.IsLessThan(0.8 * before, (double)result["after"]!, "The loss must fall.");
+
+        // The adapter starts at nothing: the page's first loss is that of the model, on our tokens.
+        string page = File.ReadAllText(Path.Combine(Fixtures.RepositoryRoot()!, "docs", "samples", "web-finetune", "page.mjs"));
+        string[] lines = [.. page.Split('\n').SkipWhile(l => !l.StartsWith("const logbook", StringComparison.Ordinal)).Skip(1).TakeWhile(l => l != "];").Select(l => l.Trim().Trim(',').Trim('\''))];
+        ITextTokenizer tokenizer = TokenizerLoader.Load(vocabulary);
+        using OnnxModel graph = OnnxModelReader.Read(options.Model);
+        ModelFacts facts = ModelFacts.Read(graph);
+        using AdapterSettings settings = AdapterSettings.Create(options);
+        using TrainingGraph training = TrainingGraphSetup.Build(graph, facts, settings, options, null, SessionDialect.Instance);
+        using SessionTrainingEngine engine = new(training.Artifacts);
+        double expected = lines.Average(line =>
+        {
+            long[] ids = [.. tokenizer.Encode(line).Select(t => (long)t)];
+            DenseTensor tokens = DenseTensor.Of([1, ids.Length], ids);
+            return engine.EvalStep(new Dictionary<string, DenseTensor>
+            {
+                ["input_ids"] = tokens,
+                ["labels"] = tokens,
+                ["attention_mask"] = DenseTensor.Of([1, ids.Length], [.. ids.Select(_ => 1L)]),
+            }).Loss;
+        });
+        Assert.AreEqual(expected, before, 1e-4 * expected);
     }
 
     private static ConformanceRun RunInNode(TemporaryFolder folder, OrtArtifactFiles files, IReadOnlyList<IReadOnlyDictionary<string, DenseTensor>> batches)
