@@ -33,7 +33,8 @@ set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # Kernels and their launchers, without ONNX Runtime types. *_sm90*.cu hold kernels for wgmma and run on compute
 # capability 9.0 alone; everything else is machine code for 8.0 (which 8.6 and 8.9 run too) and 9.0, and PTX for what
 # comes later.
-file(GLOB_RECURSE ortqlora_cuda_kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/ops/*.cu)
+file(GLOB_RECURSE ortqlora_cuda_kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/ops/*.cu
+  ${CMAKE_CURRENT_SOURCE_DIR}/src/*.cu)
 set(_hopper ${ortqlora_cuda_kernels})
 list(FILTER _hopper INCLUDE REGEX "_sm90[a-z_]*\\.cu$")
 set(_common ${ortqlora_cuda_kernels})
@@ -44,11 +45,13 @@ set_source_files_properties(${_common} PROPERTIES COMPILE_OPTIONS
 
 add_library(ortqlora_cuda_core STATIC
   ${ortqlora_cuda_kernels}
+  src/common/cuda/cublas.cc
   src/common/cuda/device.cc
   src/common/cuda/tensor_map.cc
+  ops/lora_linear/lora_linear_cuda.cc
   ops/matmul_int8/cuda/gemm_cuda.cc)
 target_include_directories(ortqlora_cuda_core SYSTEM PUBLIC ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
-target_link_libraries(ortqlora_cuda_core PUBLIC ortqlora_core)
+target_link_libraries(ortqlora_cuda_core PUBLIC ortqlora_core ${CMAKE_DL_LIBS})
 target_compile_options(ortqlora_cuda_core PRIVATE
   "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Werror=all-warnings;-Xcompiler=-Wall,-Wextra>")
 
@@ -56,10 +59,17 @@ add_library(ortqlora_ops_cuda SHARED
   src/register_cuda.cc
   src/common/ort_kernel.cc
   src/common/ort_tensor.cc
+  src/common/shape_check.cc
+  ops/adamw/adamw_cuda_op.cc
   ops/dequantize_int8/dequantize_int8_cuda_op.cc
+  ops/gelu/gelu_cuda_op.cc
+  ops/lora_linear/lora_linear_cuda_op.cc
   ops/matmul_int8/cuda/device_quantized_weight.cc
   ops/matmul_int8/matmul_int8_cuda_op.cc
-  ops/matmul_int8/quantized_weight.cc)
+  ops/matmul_int8/quantized_weight.cc
+  ops/normalization/normalization_cuda_op.cc
+  ops/rotary/rotary_cuda_op.cc
+  ops/swiglu/swiglu_cuda_op.cc)
 target_include_directories(ortqlora_ops_cuda PRIVATE include)
 target_include_directories(ortqlora_ops_cuda SYSTEM PRIVATE ${ORTQLORA_ORT_INCLUDE_DIR})
 target_link_libraries(ortqlora_ops_cuda PRIVATE ortqlora_cuda_core)

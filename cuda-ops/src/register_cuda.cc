@@ -4,8 +4,14 @@
 
 #include "common/cuda/device.h"
 #include "cuda_entries.h"
+#include "ops/adamw/adamw_cuda_op.h"
 #include "ops/dequantize_int8/dequantize_int8_cuda_op.h"
+#include "ops/gelu/gelu_cuda_op.h"
+#include "ops/lora_linear/lora_linear_cuda_op.h"
 #include "ops/matmul_int8/matmul_int8_cuda_op.h"
+#include "ops/normalization/normalization_cuda_op.h"
+#include "ops/rotary/rotary_cuda_op.h"
+#include "ops/swiglu/swiglu_cuda_op.h"
 
 namespace ortqlora {
 namespace {
@@ -24,6 +30,52 @@ const std::vector<OpEntry*>& CudaOps() {
       Op<cuda::DequantizeInt8<Element::kFloat>>::Entry(),
       Op<cuda::DequantizeInt8<Element::kHalf>>::Entry(),
       Op<cuda::DequantizeInt8<Element::kBfloat16>>::Entry(),
+      Op<cuda::LoraLinear<Element::kFloat>>::Entry(),
+      Op<cuda::LoraLinear<Element::kHalf>>::Entry(),
+      Op<cuda::LoraLinear<Element::kBfloat16>>::Entry(),
+      Op<cuda::LoraLinearGrad<Element::kFloat>>::Entry(),
+      Op<cuda::LoraLinearGrad<Element::kHalf>>::Entry(),
+      Op<cuda::LoraLinearGrad<Element::kBfloat16>>::Entry(),
+      Op<cuda::RmsNorm<Element::kFloat, Element::kFloat>>::Entry(),
+      Op<cuda::RmsNorm<Element::kHalf, Element::kHalf>>::Entry(),
+      Op<cuda::RmsNorm<Element::kHalf, Element::kFloat>>::Entry(),
+      Op<cuda::RmsNorm<Element::kBfloat16, Element::kBfloat16>>::Entry(),
+      Op<cuda::RmsNorm<Element::kBfloat16, Element::kFloat>>::Entry(),
+      Op<cuda::RmsNormGrad<Element::kFloat, Element::kFloat>>::Entry(),
+      Op<cuda::RmsNormGrad<Element::kHalf, Element::kHalf>>::Entry(),
+      Op<cuda::RmsNormGrad<Element::kHalf, Element::kFloat>>::Entry(),
+      Op<cuda::RmsNormGrad<Element::kBfloat16, Element::kBfloat16>>::Entry(),
+      Op<cuda::RmsNormGrad<Element::kBfloat16, Element::kFloat>>::Entry(),
+      Op<cuda::LayerNorm<Element::kFloat, Element::kFloat>>::Entry(),
+      Op<cuda::LayerNorm<Element::kHalf, Element::kHalf>>::Entry(),
+      Op<cuda::LayerNorm<Element::kHalf, Element::kFloat>>::Entry(),
+      Op<cuda::LayerNorm<Element::kBfloat16, Element::kBfloat16>>::Entry(),
+      Op<cuda::LayerNorm<Element::kBfloat16, Element::kFloat>>::Entry(),
+      Op<cuda::LayerNormGrad<Element::kFloat, Element::kFloat>>::Entry(),
+      Op<cuda::LayerNormGrad<Element::kHalf, Element::kHalf>>::Entry(),
+      Op<cuda::LayerNormGrad<Element::kHalf, Element::kFloat>>::Entry(),
+      Op<cuda::LayerNormGrad<Element::kBfloat16, Element::kBfloat16>>::Entry(),
+      Op<cuda::LayerNormGrad<Element::kBfloat16, Element::kFloat>>::Entry(),
+      Op<cuda::SwiGlu<Element::kFloat>>::Entry(),
+      Op<cuda::SwiGlu<Element::kHalf>>::Entry(),
+      Op<cuda::SwiGlu<Element::kBfloat16>>::Entry(),
+      Op<cuda::SwiGluGrad<Element::kFloat>>::Entry(),
+      Op<cuda::SwiGluGrad<Element::kHalf>>::Entry(),
+      Op<cuda::SwiGluGrad<Element::kBfloat16>>::Entry(),
+      Op<cuda::Gelu<Element::kFloat>>::Entry(),
+      Op<cuda::Gelu<Element::kHalf>>::Entry(),
+      Op<cuda::Gelu<Element::kBfloat16>>::Entry(),
+      Op<cuda::GeluGrad<Element::kFloat>>::Entry(),
+      Op<cuda::GeluGrad<Element::kHalf>>::Entry(),
+      Op<cuda::GeluGrad<Element::kBfloat16>>::Entry(),
+      Op<cuda::Rotary<Element::kFloat>>::Entry(),
+      Op<cuda::Rotary<Element::kHalf>>::Entry(),
+      Op<cuda::Rotary<Element::kBfloat16>>::Entry(),
+      Op<cuda::RotaryGrad<Element::kFloat>>::Entry(),
+      Op<cuda::RotaryGrad<Element::kHalf>>::Entry(),
+      Op<cuda::RotaryGrad<Element::kBfloat16>>::Entry(),
+      Op<cuda::AdamW>::Entry(),
+      Op<cuda::SquaredNorm>::Entry(),
   };
   return ops;
 }

@@ -11,8 +11,8 @@
 #include <random>
 #include <string>
 
-#include "bench/cuda/cublas.h"
 #include "bench/cuda/device_timer.h"
+#include "common/cuda/cublas.h"
 #include "common/half.h"
 #include "ops/dequantize_int8/dequantize_int8_cuda.h"
 #include "ops/matmul_int8/cuda/gemm_cuda.h"
@@ -82,7 +82,7 @@ class Bench {
     const int64_t padded_k = RoundUp(k, kTile64Pad), padded_n = RoundUp(n, kTile64Pad);
     const Buffer plain = Upload(q.data(), q.size()), scales = Upload(scale.data(), scale.size() * 4);
     scale_memory_ = Allocate(ScaleView::Bytes(padded_n));
-    cuda::LaunchPrepareScale(scales->data(), cuda::VectorType::kFloat, n, padded_n, scale_memory_->data(),
+    cuda::LaunchPrepareScale(scales->data(), cuda::Element::kFloat, n, padded_n, scale_memory_->data(),
                              stream_);
     const int64_t bytes = most_rows * (k + n) * 2 + k * n;
     const int copies = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(6, 150'000'000 / bytes)));
@@ -104,23 +104,23 @@ class Bench {
     cuda::Check(cudaStreamSynchronize(stream_), "preparing");
   }
 
-  void Row(int64_t m, Direction direction, bool all, Cublas* cublas) {
+  void Row(int64_t m, Direction direction, bool all, cuda::Cublas& cublas) {
     const bool forward = direction == Direction::kForward;
     const std::vector<Variant> variants = Variants(device_, m, all);
     const int repeats = m >= 1024 ? 1 : 3;
     std::vector<std::unique_ptr<Replay>> replays;
     std::vector<Buffer> workspaces;
-    if (cublas != nullptr) {
-      cublas->SetStream(stream_);
-      replays.push_back(std::make_unique<Replay>(stream_, [&] {
-        for (int repeat = 0; repeat < repeats; ++repeat) {
-          for (const Copy& copy : copies_) {
-            cublas->Multiply(!forward, m, k_, n_, (forward ? copy.x : copy.dy)->data(), copy.dense->data(),
-                             (forward ? copy.y : copy.dx)->data());
-          }
-        }
-      }));
-    }
+    const auto multiply = [&](const Copy& copy) {
+      cublas.Multiply(1, {Element::kBfloat16, (forward ? copy.x : copy.dy)->data(), m, forward ? k_ : n_},
+                      {Element::kBfloat16, copy.dense->data(), k_, n_, !forward}, 0, Element::kBfloat16,
+                      (forward ? copy.y : copy.dx)->data(), stream_);
+    };
+    multiply(copies_[0]);
+    replays.push_back(std::make_unique<Replay>(stream_, [&] {
+      for (int repeat = 0; repeat < repeats; ++repeat) {
+        for (const Copy& copy : copies_) multiply(copy);
+      }
+    }));
     GemmPlan best;
     for (const Variant& variant : variants) {
       DeviceGemmCall call;
@@ -154,8 +154,7 @@ class Bench {
     for (const auto& replay : replays) works.push_back(replay.get());
     std::vector<double> times = Interleave(works, m >= 4096 ? 9 : 15);
     for (double& time : times) time /= repeats * static_cast<double>(copies_.size());
-    const size_t first = cublas == nullptr ? 0 : 1;
-    const double ours = times[first], peer = cublas == nullptr ? 0 : times[0];
+    const double ours = times[1], peer = times[0];
     constexpr const char* kNames[] = {"best", "sm80", "sm90", "small"};
     std::printf("| %lld x %lld | %s | %lld | %.1f | %.1f | %.2f | %.0f | %s %d/%d |",
                 static_cast<long long>(k_), static_cast<long long>(n_), forward ? "forward" : "gradient",
@@ -163,7 +162,7 @@ class Bench {
                 2e-6 * static_cast<double>(m * k_ * n_) / ours, kNames[static_cast<int>(best.kernel)],
                 best.tokens, best.split);
     for (size_t i = 1; i < variants.size(); ++i) {
-      std::printf(" %s %.2f", variants[i].name.c_str(), (peer > 0 ? peer : ours) / times[first + i]);
+      std::printf(" %s %.2f", variants[i].name.c_str(), peer / times[1 + i]);
     }
     std::printf("\n");
     std::fflush(stdout);
@@ -206,9 +205,8 @@ int Run(int argc, char** argv) {
       return 1;
     }
   }
-  Cublas* cublas = Cublas::Load();
-  std::printf("%s%s\n\n", cuda::DescribeDevice(Device::Current().id).c_str(),
-              cublas == nullptr ? ", no cuBLAS" : "");
+  cuda::Cublas& cublas = cuda::Cublas::Get();
+  std::printf("%s\n\n", cuda::DescribeDevice(Device::Current().id).c_str());
   std::printf("| K x N | direction | M | cuBLAS bf16 us | int8 us | cuBLAS / int8 | TFLOP/s | kernel |\n");
   std::printf("|---|---|---|---|---|---|---|---|\n");
   for (const std::string& shape : Split(shapes, ',')) {

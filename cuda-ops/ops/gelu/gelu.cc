@@ -14,7 +14,7 @@ bool IsTanh(const KernelInfo& info) {
 }
 
 void InferLikeFirst(ShapeInference& shapes) {
-  if (const auto shape = shapes.Input(0)) shapes.SetOutput(0, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, *shape);
+  if (const auto shape = shapes.Input(0)) shapes.SetOutput(0, shapes.InputType(0), *shape);
 }
 
 }  // namespace

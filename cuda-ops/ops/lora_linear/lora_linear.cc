@@ -42,7 +42,7 @@ void SetLastDimension(ShapeInference& shapes, size_t like, size_t output,
   auto shape = shapes.Input(like);
   if (!shape.has_value()) return;
   shape->back() = last;
-  shapes.SetOutput(output, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, *shape);
+  shapes.SetOutput(output, shapes.InputType(0), *shape);
 }
 
 }  // namespace

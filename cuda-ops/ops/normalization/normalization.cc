@@ -47,13 +47,13 @@ std::vector<int64_t> StatisticsShape(const TensorInfo& x) {
 void InferNorm(ShapeInference& shapes, size_t statistics) {
   auto shape = shapes.Input(0);
   if (!shape.has_value()) return;
-  shapes.SetOutput(0, kFloat, *shape);
+  shapes.SetOutput(0, shapes.InputType(0), *shape);
   shape->back() = {1, ""};
   for (size_t i = 1; i <= statistics; ++i) shapes.SetOutput(i, kFloat, *shape);
 }
 
 void InferGradient(ShapeInference& shapes) {
-  if (const auto shape = shapes.Input(0)) shapes.SetOutput(0, kFloat, *shape);
+  if (const auto shape = shapes.Input(0)) shapes.SetOutput(0, shapes.InputType(0), *shape);
 }
 
 }  // namespace

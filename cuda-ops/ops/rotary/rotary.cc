@@ -59,7 +59,7 @@ void RotaryOp<kGradient>::Compute(KernelContext& context) const {
 
 template <bool kGradient>
 void RotaryOp<kGradient>::InferShapes(ShapeInference& shapes) {
-  if (const auto shape = shapes.Input(0)) shapes.SetOutput(0, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, *shape);
+  if (const auto shape = shapes.Input(0)) shapes.SetOutput(0, shapes.InputType(0), *shape);
 }
 
 template class RotaryOp<false>;

@@ -11,7 +11,7 @@ constexpr int64_t kWidth = 1;
 void InferLikeFirst(ShapeInference& shapes, size_t outputs) {
   const auto shape = shapes.Input(0);
   if (!shape.has_value()) return;
-  for (size_t i = 0; i < outputs; ++i) shapes.SetOutput(i, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, *shape);
+  for (size_t i = 0; i < outputs; ++i) shapes.SetOutput(i, shapes.InputType(0), *shape);
 }
 
 }  // namespace

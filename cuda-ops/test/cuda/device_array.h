@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,12 @@ inline const cuda::Device& DeviceOrSkip() {
     Skip("no CUDA device");
   }
   return cuda::Device::Current();
+}
+
+// Whether to take the fewest sizes: under compute-sanitizer everything is far slower.
+inline bool Small() {
+  const char* value = std::getenv("ORTQLORA_TEST_SMALL");
+  return value != nullptr && *value != '\0';
 }
 
 inline const char* ElementName(Element element) {

@@ -4,6 +4,8 @@
 #include <tuple>
 
 #include "common/cuda/check.h"
+#include "common/cuda/convert_elements.h"
+#include "common/cuda/ort_element.h"
 
 namespace ortqlora::cuda {
 namespace {
@@ -38,12 +40,6 @@ void CheckDeviceVector(const char* name, int64_t size, const TensorInfo& vector)
 bool Aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 }  // namespace
-
-VectorType VectorTypeOf(const TensorInfo& vector) {
-  return vector.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT     ? VectorType::kFloat
-         : vector.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16 ? VectorType::kHalf
-                                                                : VectorType::kBfloat16;
-}
 
 struct DeviceQuantizedWeight::Prepared {
   std::mutex mutex;
@@ -101,17 +97,79 @@ DeviceQuantizedWeight::Ready DeviceQuantizedWeight::Get(const KernelContext& con
   if (constant_scale_) {
     if (prepared_->scale == nullptr) {
       auto memory = std::make_unique<DeviceBuffer>(bytes);
-      LaunchPrepareScale(scale.data, VectorTypeOf(scale.info), attributes_.n, padded_n_, memory->data(),
+      LaunchPrepareScale(scale.data, ElementOf("scale", scale.info), attributes_.n, padded_n_, memory->data(),
                          stream);
       Check(cudaStreamSynchronize(stream), "preparing scales");
       prepared_->scale = std::move(memory);
     }
     ready.scale = ScaleView::Of(prepared_->scale->data(), padded_n_);
   } else {
-    LaunchPrepareScale(scale.data, VectorTypeOf(scale.info), attributes_.n, padded_n_, free, stream);
+    LaunchPrepareScale(scale.data, ElementOf("scale", scale.info), attributes_.n, padded_n_, free, stream);
     ready.scale = ScaleView::Of(free, padded_n_);
   }
   return ready;
+}
+
+int FloatTerms(const KernelInfo& info) {
+  switch (ParseCompute(info.String("compute", "auto"))) {
+    case Compute::kFp32:
+      return 3;
+    case Compute::kInt16:
+      return 2;
+    case Compute::kBf16:
+    case Compute::kAuto:
+      return 1;
+    case Compute::kInt8:
+      break;
+  }
+  Fail(
+      "compute mode 'int8' has no CUDA kernel; use 'auto', 'bf16', 'int16' or 'fp32' (--compute) on CUDA "
+      "devices.");
+}
+
+DeviceGemmCall GemmCallOf(const DeviceQuantizedWeight& quantized, Direction direction, Element element,
+                          int float_terms, int64_t rows) {
+  const WeightAttributes& attributes = quantized.attributes();
+  DeviceGemmCall call;
+  call.direction = direction;
+  call.element = element;
+  call.float_terms = float_terms;
+  call.weight = {nullptr, attributes.k, attributes.n, RoundUp(attributes.k, kTile64Pad),
+                 RoundUp(attributes.n, kTile64Pad)};
+  call.rows = rows;
+  return call;
+}
+
+namespace {
+
+bool NeedsConversion(const TensorView& bias) {
+  return bias.data != nullptr && bias.info.type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+}
+
+int64_t BiasBytes(const TensorView& bias) {
+  return NeedsConversion(bias) ? RoundUp(bias.info.size() * 4, 256) : 0;
+}
+
+}  // namespace
+
+int64_t BoundScratch(const DeviceQuantizedWeight& quantized, const TensorView& bias) {
+  return BiasBytes(bias) + quantized.scratch();
+}
+
+void BindWeight(const KernelContext& context, const DeviceQuantizedWeight& quantized, const TensorView& bias,
+                void* scratch, void* stream, DeviceGemmCall& call) {
+  if (bias.data != nullptr) CheckDeviceVector("bias", quantized.attributes().n, bias.info);
+  call.bias = bias.As<float>();
+  if (NeedsConversion(bias)) {
+    LaunchConvert(ElementOf("bias", bias.info), bias.data, Element::kFloat, scratch, bias.info.size(),
+                  static_cast<cudaStream_t>(stream));
+    call.bias = static_cast<const float*>(scratch);
+  }
+  const DeviceQuantizedWeight::Ready ready =
+      quantized.Get(context, static_cast<char*>(scratch) + BiasBytes(bias), stream);
+  call.weight = ready.blocks;
+  call.scale = ready.scale;
+  call.frozen_weight = ready.frozen;
 }
 
 }  // namespace ortqlora::cuda

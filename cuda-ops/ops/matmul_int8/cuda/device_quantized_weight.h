@@ -5,7 +5,7 @@
 
 #include "common/cuda/device.h"
 #include "common/ort_kernel.h"
-#include "ops/matmul_int8/cuda/device_weight.h"
+#include "ops/matmul_int8/cuda/gemm_cuda.h"
 #include "ops/matmul_int8/quantized_weight.h"
 
 namespace ortqlora::cuda {
@@ -41,6 +41,16 @@ class DeviceQuantizedWeight {
   std::shared_ptr<Prepared> prepared_;
 };
 
-VectorType VectorTypeOf(const TensorInfo& vector);
+// bf16 terms that a float row becomes in the compute mode of attribute `compute`.
+int FloatTerms(const KernelInfo& info);
+
+// A product with `quantized` as far as it is known before its memory: sizes, but no pointers.
+DeviceGemmCall GemmCallOf(const DeviceQuantizedWeight& quantized, Direction direction, Element element,
+                          int float_terms, int64_t rows);
+
+// The weight, scale and bias of a product (`bias` may be without data) in `scratch`, of BoundScratch bytes.
+int64_t BoundScratch(const DeviceQuantizedWeight& quantized, const TensorView& bias);
+void BindWeight(const KernelContext& context, const DeviceQuantizedWeight& quantized, const TensorView& bias,
+                void* scratch, void* stream, DeviceGemmCall& call);
 
 }  // namespace ortqlora::cuda

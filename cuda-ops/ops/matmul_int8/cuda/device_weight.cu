@@ -65,25 +65,7 @@ __global__ void PrepareScaleKernel(const T* scale, int64_t n, int64_t padded_n, 
   }
 }
 
-template <typename T>
-__global__ void ToFloatKernel(const T* in, int64_t n, float* out) {
-  const int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x;
-  if (i < n) out[i] = ToFloat(in[i]);
-}
-
 unsigned Blocks(int64_t count) { return static_cast<unsigned>(CeilDiv(count, kThreads)); }
-
-template <typename Launch>
-void WithVectorType(VectorType type, const void* data, const Launch& launch) {
-  switch (type) {
-    case VectorType::kFloat:
-      return launch(static_cast<const float*>(data));
-    case VectorType::kHalf:
-      return launch(static_cast<const __half*>(data));
-    case VectorType::kBfloat16:
-      return launch(static_cast<const __nv_bfloat16*>(data));
-  }
-}
 
 }  // namespace
 
@@ -105,20 +87,12 @@ void LaunchPackWeight(const WeightSource& source, uint8_t* blocks, cudaStream_t 
   CheckLaunch("PackWeightKernel");
 }
 
-void LaunchPrepareScale(const void* scale, VectorType type, int64_t n, int64_t padded_n, void* memory,
+void LaunchPrepareScale(const void* scale, Element type, int64_t n, int64_t padded_n, void* memory,
                         cudaStream_t stream) {
-  WithVectorType(type, scale, [&](const auto* values) {
+  WithElement(type, scale, [&](const auto* values) {
     PrepareScaleKernel<<<1, kThreads, 0, stream>>>(values, n, padded_n, static_cast<float*>(memory));
   });
   CheckLaunch("PrepareScaleKernel");
-}
-
-void LaunchToFloat(const void* vector, VectorType type, int64_t n, float* out, cudaStream_t stream) {
-  if (n == 0) return;
-  WithVectorType(type, vector, [&](const auto* values) {
-    ToFloatKernel<<<Blocks(n), kThreads, 0, stream>>>(values, n, out);
-  });
-  CheckLaunch("ToFloatKernel");
 }
 
 }  // namespace ortqlora::cuda

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/cuda/element.h"
 #include "ops/matmul_int8/packed_weight.h"
 
 namespace ortqlora::cuda {
@@ -40,12 +41,8 @@ struct ScaleView {
   }
 };
 
-// `scale` is [n], fp32 or fp16 or bf16 by `bytes_and_type`; `memory` of ScaleView::Bytes, aligned to 16.
-enum class VectorType { kFloat, kHalf, kBfloat16 };
-void LaunchPrepareScale(const void* scale, VectorType type, int64_t n, int64_t padded_n, void* memory,
+// `scale` is [n]; `memory` of ScaleView::Bytes, aligned to 16.
+void LaunchPrepareScale(const void* scale, Element type, int64_t n, int64_t padded_n, void* memory,
                         cudaStream_t stream);
-
-// `vector` [n] as fp32, on the device.
-void LaunchToFloat(const void* vector, VectorType type, int64_t n, float* out, cudaStream_t stream);
 
 }  // namespace ortqlora::cuda

@@ -15,16 +15,18 @@ constexpr int64_t kAlignment = 256;
 
 bool Aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-// One wave of the device is the unit of time of a persistent kernel; a tile of 256 tokens takes 1.75 times as
-// long as one of 128 (measured on an H100 over reductions of 2048 to 14336).
-double WaveCost(int64_t rows_of_out, int64_t tokens, int tile, int multiprocessors) {
+// One wave of the device is the unit of time of a persistent kernel. A tile of 256 tokens takes 1.9 times as
+// long as one of 128, with scales in the reduction 1.7 times (measured on an H100 over reductions of 2048 to
+// 14336).
+double WaveCost(int64_t rows_of_out, int64_t tokens, int tile, bool scaled, int multiprocessors) {
   const int64_t tiles = CeilDiv(rows_of_out, kRowTile) * CeilDiv(tokens, tile);
-  return static_cast<double>(CeilDiv(tiles, multiprocessors)) * (tile == 256 ? 1.75 : 1.0);
+  const double tile_cost = tile == 128 ? 1.0 : scaled ? 1.7 : 1.9;
+  return static_cast<double>(CeilDiv(tiles, multiprocessors)) * tile_cost;
 }
 
 // Measured on an H100 at M 1 to 512 (docs/benchmarks.md). A split keeps all blocks of a product in one wave.
-void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_out, bool scaled,
-                  int multiprocessors) {
+void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_out, int64_t reduction,
+                  bool scaled, int multiprocessors) {
   const int64_t row_tiles = CeilDiv(rows_of_out, kRowTile), m = call.rows;
   if (m <= 64) {
     plan.kernel = GemmKernel::kSm90Small;
@@ -38,24 +40,24 @@ void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_ou
     if (plan.split == 1 && row_tiles * 2 <= multiprocessors) plan.split = 2;
     return;
   }
-  const auto take_small = [&](int tokens, int split, int64_t fewest) {
+  const auto take_small = [&](int tokens, int split, int64_t fewest, int64_t most) {
     const int64_t blocks = row_tiles * CeilDiv(m, tokens) * split;
-    if (blocks <= fewest || blocks > multiprocessors) return false;
+    if (blocks <= fewest || blocks > most) return false;
     plan.kernel = GemmKernel::kSm90Small;
     plan.tokens = tokens;
     plan.split = split;
     return true;
   };
-  if (m <= 512 && row_tiles * CeilDiv(m, 128) * 2 < multiprocessors &&
-      (take_small(64, 2, multiprocessors / 2) || take_small(128, 2, multiprocessors / 2) ||
-       take_small(128, 4, 0))) {
-    return;
+  const int64_t tiles = row_tiles * CeilDiv(m, 128), all = multiprocessors, half = multiprocessors / 2;
+  const bool few = tiles * 5 < all * 2 || (tiles * 2 < all && reduction >= 8192);
+  if (m <= 512 && few) {
+    if (scaled && (take_small(64, 2, half, all) || take_small(128, 2, half, all))) return;
+    if (take_small(128, 4, 0, half) || take_small(128, 2, 0, all)) return;
   }
   plan.kernel = GemmKernel::kSm90;
   plan.split = 1;
-  const bool wide =
-      WaveCost(rows_of_out, m, 256, multiprocessors) <= WaveCost(rows_of_out, m, 128, multiprocessors);
-  plan.tokens = wide ? 256 : 128;
+  const double wide = WaveCost(rows_of_out, m, 256, scaled, multiprocessors);
+  plan.tokens = wide <= WaveCost(rows_of_out, m, 128, scaled, multiprocessors) ? 256 : 128;
 }
 
 void ChooseAmpere(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_out, int64_t steps,
@@ -87,7 +89,7 @@ GemmPlan PlanGemm(const DeviceGemmCall& call, const Device& device, GemmKernel f
   const bool scaled = !forward && call.element != Element::kFloat;
 
   if (forced == GemmKernel::kBest) {
-    device.hopper() ? ChooseHopper(plan, call, out, scaled, device.multiprocessors)
+    device.hopper() ? ChooseHopper(plan, call, out, width, scaled, device.multiprocessors)
                     : ChooseAmpere(plan, call, out, steps, device.multiprocessors);
   } else {
     plan.kernel = forced;
@@ -146,6 +148,7 @@ void RunGemm(const DeviceGemmCall& call, const GemmPlan& plan, const Device& dev
   arguments.steps = plan.terms * arguments.weight_steps;
   arguments.blocks_k = static_cast<int>(call.weight.padded_k / kStep);
   arguments.frozen_weight = call.frozen_weight;
+  arguments.every_lane_arrives = plan.every_lane_arrives;
   arguments.float_out = is_float;
   arguments.tensor_store = !is_float && out % 8 == 0 && Aligned16(call.out);
 

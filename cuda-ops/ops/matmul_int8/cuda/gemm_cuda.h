@@ -38,6 +38,9 @@ struct GemmPlan {
   bool prepare = false;  // rows are converted, padded or scaled first
   int terms = 1;
   int64_t padded_width = 0;  // of a term
+  // For race checkers, which cannot see that one lane may speak for its warp: the warp's wgmma has read what
+  // it frees.
+  bool every_lane_arrives = false;
   int64_t prepared_bytes = 0, partial_bytes = 0;
 
   int64_t workspace() const { return prepared_bytes + partial_bytes; }

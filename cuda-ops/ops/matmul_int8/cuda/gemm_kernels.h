@@ -27,7 +27,8 @@ struct GemmArguments {
   int blocks_k;        // blocks of 64 in the padded K
   bool float_out;      // fp32 results instead of the activations' type
   bool frozen_weight;  // nothing that is still running writes the weight: it may be read ahead of the stream
-  bool tensor_store;   // the results can be stored by the copy engine
+  bool every_lane_arrives;  // see GemmPlan
+  bool tensor_store;        // the results can be stored by the copy engine
 };
 
 // Which kernel: its compile-time side.

@@ -52,7 +52,7 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < M::kStages; ++stage) {
       BarrierInit(barriers + 16 * stage, 1);
-      BarrierInit(barriers + 16 * stage + 8, 8);  // one arrival a consumer warp
+      BarrierInit(barriers + 16 * stage + 8, call.every_lane_arrives ? 256 : 8);
     }
     BarrierInitFence();
   }
@@ -86,12 +86,12 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
     int stage = 0, previous = 0;
     uint32_t parity = 0;
     float sums[kTokens / 2];
+    const bool arrives = lane == 0 || call.every_lane_arrives;
     uint32_t fragments[2][4][4];
     OperandA<kHalf, kGrad, kScaled> operand;
     const auto full = [&](int s) { return barriers + 16 * s; };
     const auto release = [&](int s) {
-      __syncwarp();  // all lanes have read it
-      if (lane == 0) BarrierArrive(full(s) + 8);
+      if (arrives) BarrierArrive(full(s) + 8);
     };
     const auto load = [&] {
       BarrierWait(full(stage), parity);

@@ -44,7 +44,7 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < M::kStages; ++stage) {
       BarrierInit(barriers + 16 * stage, 1);
-      BarrierInit(barriers + 16 * stage + 8, 8);
+      BarrierInit(barriers + 16 * stage + 8, call.every_lane_arrives ? 256 : 8);
     }
     BarrierInitFence();
   }
@@ -84,6 +84,7 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
   } else if (begin < end) {
     int stage = 0, previous = 0;
     uint32_t parity = 0;
+    const bool arrives = lane == 0 || call.every_lane_arrives;
     uint32_t fragments[2][4][4];
     OperandA<kHalf, kGrad, kScaled> operand;
     const auto load = [&] {
@@ -97,8 +98,7 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
       if (++stage == M::kStages) stage = 0, parity ^= 1;
       load();
       WgmmaWait<1>();
-      __syncwarp();  // all lanes have read it
-      if (release_previous && lane == 0) BarrierArrive(barriers + 16 * previous + 8);
+      if (release_previous && arrives) BarrierArrive(barriers + 16 * previous + 8);
       previous = issued;
       operand.ConvertTo(next);
     };

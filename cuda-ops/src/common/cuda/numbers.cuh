@@ -6,6 +6,9 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
+
+#include "common/cuda/element.h"
 
 namespace ortqlora::cuda {
 
@@ -27,6 +30,40 @@ template <>
 __device__ __forceinline__ __nv_bfloat16 FromFloat<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
 }
+
+// Calls launch(T*) with null of the element's type.
+template <typename Launch>
+void WithElement(Element element, const Launch& launch) {
+  switch (element) {
+    case Element::kFloat:
+      return launch(static_cast<float*>(nullptr));
+    case Element::kHalf:
+      return launch(static_cast<__half*>(nullptr));
+    case Element::kBfloat16:
+      return launch(static_cast<__nv_bfloat16*>(nullptr));
+  }
+}
+
+// The same for data of that type.
+template <typename Launch>
+void WithElement(Element element, const void* data, const Launch& launch) {
+  WithElement(element, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    launch(static_cast<const T*>(data));
+  });
+}
+
+// A small tensor of any of the types, such as the weight of a norm.
+struct AnyVector {
+  const void* data;
+  Element element;
+
+  __device__ __forceinline__ float operator[](int64_t i) const {
+    if (element == Element::kFloat) return static_cast<const float*>(data)[i];
+    if (element == Element::kHalf) return __half2float(static_cast<const __half*>(data)[i]);
+    return __bfloat162float(static_cast<const __nv_bfloat16*>(data)[i]);
+  }
+};
 
 // Elements that move together; `alignas` makes the compiler load them at once.
 template <typename T, int kCount>

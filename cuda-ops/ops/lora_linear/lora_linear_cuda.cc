@@ -1,0 +1,74 @@
+#include "ops/lora_linear/lora_linear_cuda.h"
+
+#include "common/cuda/convert_elements.h"
+#include "common/cuda/cublas.h"
+
+namespace ortqlora::cuda {
+namespace {
+
+constexpr int64_t kAlignment = 256;
+
+// The parts of the workspace: the int8 product's, A and B in the activations' element, and dh.
+struct Parts {
+  int64_t a, b, dh, size;
+
+  Parts(const DeviceLoraCall& call, const GemmPlan& plan) {
+    const int64_t element = SizeOf(call.base.element);
+    const bool converts = call.base.element != Element::kFloat;
+    a = RoundUp(plan.workspace(), kAlignment);
+    b = a + (converts ? RoundUp(call.rank * call.base.weight.k * element, kAlignment) : 0);
+    dh = b + (converts ? RoundUp(call.rank * call.base.weight.n * element, kAlignment) : 0);
+    size = dh + RoundUp(call.rank * call.base.rows * element, kAlignment);
+  }
+};
+
+// A factor of the branch in the activations' element.
+MatrixView Factor(Element element, const float* data, int64_t rows, int64_t columns, void* converted,
+                  cudaStream_t stream) {
+  if (element == Element::kFloat) return {element, data, rows, columns};
+  LaunchConvert(Element::kFloat, data, element, converted, rows * columns, stream);
+  return {element, converted, rows, columns};
+}
+
+MatrixView Transposed(MatrixView matrix) {
+  matrix.transposed = !matrix.transposed;
+  return matrix;
+}
+
+}  // namespace
+
+int64_t LoraWorkspace(const DeviceLoraCall& call, const GemmPlan& plan) { return Parts(call, plan).size; }
+
+void RunLoraForward(const DeviceLoraCall& call, const GemmPlan& plan, const Device& device, void* h, void* workspace,
+                    cudaStream_t stream) {
+  const Parts parts(call, plan);
+  const DeviceGemmCall& base = call.base;
+  auto* const memory = static_cast<char*>(workspace);
+  Cublas& cublas = Cublas::Get();
+  const MatrixView x{base.element, base.in, base.rows, base.weight.k};
+  const MatrixView a = Factor(base.element, call.a, call.rank, base.weight.k, memory + parts.a, stream);
+  const MatrixView b = Factor(base.element, call.b, base.weight.n, call.rank, memory + parts.b, stream);
+  cublas.Multiply(call.scaling, x, Transposed(a), 0, base.element, h, stream);
+  RunGemm(base, plan, device, workspace, stream);
+  cublas.Multiply(1, {base.element, h, base.rows, call.rank}, Transposed(b), 1, base.element, base.out, stream);
+}
+
+void RunLoraBackward(const DeviceLoraCall& call, const GemmPlan& plan, const Device& device, const void* x,
+                     const void* h, float* da, float* db, void* workspace, cudaStream_t stream) {
+  const Parts parts(call, plan);
+  const DeviceGemmCall& base = call.base;
+  auto* const memory = static_cast<char*>(workspace);
+  Cublas& cublas = Cublas::Get();
+  const MatrixView dy{base.element, base.in, base.rows, base.weight.n};
+  const MatrixView b = Factor(base.element, call.b, base.weight.n, call.rank, memory + parts.b, stream);
+  const MatrixView dh{base.element, memory + parts.dh, base.rows, call.rank};
+  cublas.Multiply(call.scaling, dy, b, 0, base.element, memory + parts.dh, stream);
+  cublas.Multiply(1, Transposed(dh), {base.element, x, base.rows, base.weight.k}, 0, Element::kFloat, da, stream);
+  cublas.Multiply(1, Transposed(dy), {base.element, h, base.rows, call.rank}, 0, Element::kFloat, db, stream);
+  if (base.out == nullptr) return;
+  const MatrixView a = Factor(base.element, call.a, call.rank, base.weight.k, memory + parts.a, stream);
+  RunGemm(base, plan, device, workspace, stream);
+  cublas.Multiply(1, dh, a, 1, base.element, base.out, stream);
+}
+
+}  // namespace ortqlora::cuda

@@ -1,0 +1,57 @@
+#pragma once
+
+#include "common/cuda/ort_element.h"
+#include "common/ort_op.h"
+#include "ops/lora_linear/lora_linear_cuda.h"
+#include "ops/matmul_int8/cuda/device_quantized_weight.h"
+
+namespace ortqlora::cuda {
+
+// LoraLinear on the device (lora_linear.h): x, y and h of float, float16 or bfloat16, A and B float, scale and bias any.
+template <Element kElement>
+class LoraLinear {
+ public:
+  static constexpr const char* kName = "LoraLinear";
+  static constexpr const char* kProvider = kCudaProvider;
+  static constexpr Port kInputs[] = {{TensorTypeOf(kElement)},
+                                     kAnyPort,
+                                     kAnyPort,
+                                     kFloatPort,
+                                     kFloatPort,
+                                     {ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, true}};
+  static constexpr Port kOutputs[] = {{TensorTypeOf(kElement)}, {TensorTypeOf(kElement)}};
+
+  explicit LoraLinear(const KernelInfo& info);
+  void Compute(KernelContext& context) const;
+
+ private:
+  DeviceQuantizedWeight weight_;
+  float scaling_;
+  int float_terms_;
+};
+
+// LoraLinearGrad on the device: dy, x, h of one type -> dA, dB float and, where asked for, dx of dy's type.
+template <Element kElement>
+class LoraLinearGrad {
+ public:
+  static constexpr const char* kName = "LoraLinearGrad";
+  static constexpr const char* kProvider = kCudaProvider;
+  static constexpr Port kInputs[] = {{TensorTypeOf(kElement)},
+                                     {TensorTypeOf(kElement)},
+                                     {TensorTypeOf(kElement)},
+                                     kAnyPort,
+                                     kAnyPort,
+                                     kFloatPort,
+                                     kFloatPort};
+  static constexpr Port kOutputs[] = {kFloatPort, kFloatPort, {TensorTypeOf(kElement), true}};
+
+  explicit LoraLinearGrad(const KernelInfo& info);
+  void Compute(KernelContext& context) const;
+
+ private:
+  DeviceQuantizedWeight weight_;
+  float scaling_;
+  int float_terms_;
+};
+
+}  // namespace ortqlora::cuda

@@ -1,0 +1,100 @@
+// LoraLinear and its gradient on a CUDA device against float64.
+
+#include "common/error.h"
+#include "ops/lora_linear/lora_linear_cuda.h"
+#include "test/cuda/device_quantized.h"
+#include "test/float64.h"
+
+namespace ortqlora::test {
+namespace {
+
+constexpr std::pair<Element, double> kElements[] = {
+    {Element::kFloat, 2e-5}, {Element::kHalf, 2e-3}, {Element::kBfloat16, 1e-2}};
+
+Doubles Sum(Doubles a, const Doubles& b, double factor) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] += factor * b[i];
+  return a;
+}
+
+struct Case {
+  int64_t rows, k, n, rank;
+};
+
+void CheckLora(const cuda::Device& device, const Case& size, Element element, double limit) {
+  const float scaling = 1.75f;
+  const DeviceWeight weight(size.k, size.n, 5);
+  // Values that bf16 holds, so that the casts within round nothing in any element.
+  const auto random = [&](int64_t rows, int64_t columns, uint32_t seed) {
+    return Rounded(Element::kHalf, Rounded(Element::kBfloat16, RandomRows(rows, columns, seed)));
+  };
+  const std::vector<float> x = random(size.rows, size.k, 1), dy = random(size.rows, size.n, 2);
+  const std::vector<float> a = random(size.rank, size.k, 3), b = random(size.n, size.rank, 4);
+  const DeviceArray device_x = DeviceArray::Of(element, x), device_dy = DeviceArray::Of(element, dy);
+  const DeviceArray device_a = DeviceArray::Of(a), device_b = DeviceArray::Of(b);
+  const auto array = [&](int64_t count) { return DeviceArray(static_cast<size_t>(count * cuda::SizeOf(element))); };
+  const DeviceArray y = array(size.rows * size.n), h = array(size.rows * size.rank), dx = array(size.rows * size.k);
+  const DeviceArray da(a.size() * 4), db(b.size() * 4);
+
+  cuda::DeviceLoraCall call;
+  call.a = static_cast<const float*>(device_a.data());
+  call.b = static_cast<const float*>(device_b.data());
+  call.rank = size.rank;
+  call.scaling = scaling;
+  call.base.element = element;
+  call.base.weight = weight.view();
+  call.base.scale = weight.scales();
+  call.base.bias = static_cast<const float*>(weight.bias.data());
+  call.base.rows = size.rows;
+  call.base.in = device_x.data();
+  call.base.out = y.data();
+  cuda::GemmPlan plan = cuda::PlanGemm(call.base, device);
+  const DeviceArray forward(static_cast<size_t>(cuda::LoraWorkspace(call, plan)));
+  cuda::RunLoraForward(call, plan, device, h.data(), forward.data(), nullptr);
+  const std::vector<float> narrow = h.ReadFloats(element);
+
+  const auto product = [&](const auto& left, const auto& right, int64_t rows, int64_t reduction, int64_t columns) {
+    return Product(rows, reduction, columns, left, right);
+  };
+  const Doubles exact_h = product(At(x, size.k), Swapped(a, size.k), size.rows, size.k, size.rank);
+  EXPECT_AT_MOST(RelativeError(narrow, Sum(Doubles(exact_h.size(), 0.0), exact_h, scaling)), limit);
+  EXPECT_AT_MOST(
+      RelativeError(y.ReadFloats(element),
+                    Sum(Reference(weight.host, Direction::kForward, x, size.rows, true),
+                        product(At(exact_h, size.rank), Swapped(b, size.rank), size.rows, size.rank, size.n), scaling)),
+      limit);
+
+  call.base.direction = Direction::kGradient;
+  call.base.bias = nullptr;
+  call.base.in = device_dy.data();
+  call.base.out = dx.data();
+  plan = cuda::PlanGemm(call.base, device);
+  const DeviceArray backward(static_cast<size_t>(cuda::LoraWorkspace(call, plan)));
+  cuda::RunLoraBackward(call, plan, device, device_x.data(), h.data(), static_cast<float*>(da.data()),
+                        static_cast<float*>(db.data()), backward.data(), nullptr);
+  const Doubles dh = product(At(dy, size.n), At(b, size.rank), size.rows, size.n, size.rank);
+  EXPECT_AT_MOST(RelativeError(dx.ReadFloats(element),
+                               Sum(Reference(weight.host, Direction::kGradient, dy, size.rows, false),
+                                   product(At(dh, size.rank), At(a, size.k), size.rows, size.rank, size.k), scaling)),
+                 limit);
+  EXPECT_AT_MOST(
+      RelativeError(da.Read<float>(),
+                    Sum(Doubles(a.size(), 0.0),
+                        product(Swapped(dh, size.rank), At(x, size.k), size.rank, size.rows, size.k), scaling)),
+      limit);
+  EXPECT_AT_MOST(RelativeError(db.Read<float>(),
+                               product(Swapped(dy, size.n), At(narrow, size.rank), size.n, size.rows, size.rank)),
+                 limit);
+}
+
+TEST(ForwardAndGradientsMatchFloat64) {
+  const cuda::Device& device = DeviceOrSkip();
+  for (const auto& [element, limit] : kElements) {
+    for (const Case& size : {Case{1, 64, 64, 8}, {37, 100, 70, 4}, {130, 192, 264, 16}, {300, 256, 128, 1}}) {
+      Context() = Concat(ElementName(element), " M ", size.rows, " K ", size.k, " N ", size.n, " r ", size.rank);
+      CheckLora(device, size, element, limit);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ortqlora::test
