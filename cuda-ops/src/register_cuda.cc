@@ -5,6 +5,7 @@
 #include "common/cuda/device.h"
 #include "cuda_entries.h"
 #include "ops/adamw/adamw_cuda_op.h"
+#include "ops/cross_entropy/cross_entropy_cuda_op.h"
 #include "ops/dequantize_int8/dequantize_int8_cuda_op.h"
 #include "ops/gelu/gelu_cuda_op.h"
 #include "ops/lora_linear/lora_linear_cuda_op.h"
@@ -74,6 +75,9 @@ const std::vector<OpEntry*>& CudaOps() {
       Op<cuda::RotaryGrad<Element::kFloat>>::Entry(),
       Op<cuda::RotaryGrad<Element::kHalf>>::Entry(),
       Op<cuda::RotaryGrad<Element::kBfloat16>>::Entry(),
+      Op<cuda::LinearCrossEntropy<Element::kFloat>>::Entry(),
+      Op<cuda::LinearCrossEntropy<Element::kHalf>>::Entry(),
+      Op<cuda::LinearCrossEntropy<Element::kBfloat16>>::Entry(),
       Op<cuda::AdamW>::Entry(),
       Op<cuda::SquaredNorm>::Entry(),
   };

@@ -23,6 +23,11 @@ class Message {
     text_ += bytes;
     return *this;
   }
+  Message& Float(int field, float value) {
+    Key(field, 5);
+    text_.append(reinterpret_cast<const char*>(&value), sizeof value);
+    return *this;
+  }
   Message& Nested(int field, const Message& message) { return Bytes(field, message.text_); }
   const std::string& text() const { return text_; }
 
@@ -36,7 +41,7 @@ class Message {
 };
 
 // Element types as ONNX numbers them.
-enum Type : int { kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt64 = 7, kFloat16 = 10 };
+enum Type : int { kFloat32 = 1, kUint8 = 2, kInt8 = 3, kInt64 = 7, kFloat16 = 10, kDouble = 11, kBfloat16 = 16 };
 
 struct Tensor {
   std::string name;
@@ -68,6 +73,10 @@ class NodeWriter {
     node_.Nested(5, Message().Bytes(1, attribute).Bytes(4, value).Integer(20, 3));
     return *this;
   }
+  NodeWriter& Set(const std::string& attribute, float value) {
+    node_.Nested(5, Message().Bytes(1, attribute).Float(2, value).Integer(20, 1));
+    return *this;
+  }
   const Message& message() const { return node_; }
 
  private:
@@ -90,6 +99,10 @@ class ModelWriter {
   }
   ModelWriter& Input(const Tensor& tensor) { return Value(11, tensor); }
   ModelWriter& Output(const Tensor& tensor) { return Value(12, tensor); }
+  ModelWriter& OutputOfAnyShape(const std::string& name, Type type) {
+    graph_.Nested(12, Message().Bytes(1, name).Nested(2, Message().Nested(1, Message().Integer(1, type))));
+    return *this;
+  }
 
   std::string Write() const {
     Message graph = graph_;

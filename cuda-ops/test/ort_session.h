@@ -59,13 +59,25 @@ class Ort {
   std::string version_;
 };
 
+inline size_t SizeOf(Type type) {
+  return type == kFloat32 ? 4 : type == kInt64 || type == kDouble ? 8 : type == kInt8 || type == kUint8 ? 1 : 2;
+}
+
 class Session {
  public:
-  explicit Session(const std::string& model, int threads = 2) : ort_(Ort::Get()) {
+  // With `cuda`, every node must run on the first CUDA device.
+  explicit Session(const std::string& model, int threads = 2, bool cuda = false) : ort_(Ort::Get()) {
     const OrtApi& api = ort_.api();
     OrtSessionOptions* options = nullptr;
     ort_.Check(api.CreateSessionOptions(&options));
     OrtStatus* status = api.SetIntraOpNumThreads(options, threads);
+    if (status == nullptr && cuda) {
+      status = api.AddSessionConfigEntry(options, "session.disable_cpu_ep_fallback", "1");
+      OrtCUDAProviderOptionsV2* provider = nullptr;
+      if (status == nullptr) status = api.CreateCUDAProviderOptions(&provider);
+      if (status == nullptr) status = api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, provider);
+      if (provider != nullptr) api.ReleaseCUDAProviderOptions(provider);
+    }
     const char* path = std::getenv("ORTQLORA_TEST_OPS_LIBRARY");
     if (status == nullptr) {
       status = api.RegisterCustomOpsLibrary_V2(options, path == nullptr ? ORTQLORA_OPS_LIBRARY : path);
@@ -115,7 +127,7 @@ class Session {
     tensor.type = static_cast<Type>(type);
     void* data = nullptr;
     ort_.Check(api.GetTensorMutableData(result, &data));
-    tensor.data.assign(static_cast<const char*>(data), count * (tensor.type == kFloat32 ? 4 : 2));
+    tensor.data.assign(static_cast<const char*>(data), count * SizeOf(tensor.type));
     api.ReleaseValue(result);
     return tensor;
   }

@@ -1,0 +1,104 @@
+#include "common/cuda/check.h"
+#include "common/cuda/numbers.cuh"
+#include "ops/cross_entropy/cross_entropy_kernels.h"
+
+namespace ortqlora::cuda {
+namespace {
+
+constexpr int kThreads = 512;
+
+__global__ void LabelShareKernel(const int64_t* labels, int64_t rows, int64_t ignored, float* share) {
+  float count = 0;  // exact to 2^24 a thread, and fp32 holds the sum to 2^-24
+  for (int64_t i = threadIdx.x; i < rows; i += kThreads) count += labels[i] != ignored ? 1.0f : 0.0f;
+  count = BlockSum<kThreads>(count);
+  if (threadIdx.x == 0) *share = count > 0 ? 1.0f / count : 0.0f;
+}
+
+// A block a row: the largest logit and the sum of exp in one pass, the slopes in another.
+template <typename T>
+__global__ void SoftmaxRowsKernel(const DeviceCrossEntropyCall call, const SoftmaxRows rows) {
+  const int64_t row = blockIdx.x, label = call.labels[rows.first + row];
+  float* const logits = rows.logits + row * call.classes;
+  T* const slopes = static_cast<T*>(rows.slopes) + row * call.classes;
+  const bool counts = label != call.ignored, known = label >= 0 && label < call.classes;
+  if (!counts) {
+    if (threadIdx.x == 0) rows.row_losses[rows.first + row] = 0;
+    if (rows.slopes == nullptr) return;
+    for (int64_t i = threadIdx.x; i < call.classes; i += kThreads) slopes[i] = FromFloat<T>(0.0f);
+    return;
+  }
+  const AnyVector bias{call.bias, call.bias_element};
+  const auto logit = [&](int64_t i) { return logits[i] + (call.bias == nullptr ? 0.0f : bias[i]); };
+  float most = -INFINITY, sum = 0;  // of this thread
+  for (int64_t i = threadIdx.x; i < call.classes; i += kThreads) {
+    const float value = logit(i);
+    if (value > most) {
+      sum = sum * __expf(most - value) + 1.0f;
+      most = value;
+    } else {
+      sum += __expf(value - most);
+    }
+  }
+  const float all = BlockMax<kThreads>(most);
+  sum = BlockSum<kThreads>(most == -INFINITY ? 0.0f : sum * __expf(most - all));
+  const float log_sum = all + logf(sum);
+  if (threadIdx.x == 0) rows.row_losses[rows.first + row] = known ? log_sum - logit(label) : NAN;
+  if (rows.slopes == nullptr) return;
+  const float factor = rows.scale_slopes ? *rows.share : 1.0f;
+  // In place where T is float: a thread reads an element before it writes it.
+  for (int64_t i = threadIdx.x; i < call.classes; i += kThreads) {
+    const float probability = __expf(logit(i) - log_sum);
+    slopes[i] = FromFloat<T>(known ? factor * (probability - (i == label ? 1.0f : 0.0f)) : NAN);
+  }
+}
+
+__global__ void MeanLossKernel(const float* row_losses, int64_t rows, const float* share, float* loss) {
+  // Compensated sums (Kahan 1965), then one over the block.
+  float sum = 0, lost = 0;
+  for (int64_t i = threadIdx.x; i < rows; i += kThreads) {
+    const float term = row_losses[i] - lost, next = sum + term;
+    lost = (next - sum) - term;
+    sum = next;
+  }
+  sum = BlockSum<kThreads>(sum);
+  if (threadIdx.x == 0) *loss = *share == 0.0f ? 0.0f : sum * *share;
+}
+
+template <typename T>
+__global__ void ScaleGradientKernel(T* dx, int64_t count, const float* share) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < count) dx[i] = FromFloat<T>(ToFloat(dx[i]) * *share);
+}
+
+}  // namespace
+
+void LaunchLabelShare(const DeviceCrossEntropyCall& call, float* share, cudaStream_t stream) {
+  LabelShareKernel<<<1, kThreads, 0, stream>>>(call.labels, call.rows, call.ignored, share);
+  CheckLaunch("LabelShareKernel");
+}
+
+void LaunchSoftmaxRows(const DeviceCrossEntropyCall& call, const SoftmaxRows& rows, cudaStream_t stream) {
+  WithElement(call.element, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    SoftmaxRowsKernel<T><<<static_cast<unsigned>(rows.rows), kThreads, 0, stream>>>(call, rows);
+  });
+  CheckLaunch("SoftmaxRowsKernel");
+}
+
+void LaunchMeanLoss(const DeviceCrossEntropyCall& call, const float* row_losses, const float* share,
+                    cudaStream_t stream) {
+  MeanLossKernel<<<1, kThreads, 0, stream>>>(row_losses, call.rows, share, call.loss);
+  CheckLaunch("MeanLossKernel");
+}
+
+void LaunchScaleGradient(const DeviceCrossEntropyCall& call, const float* share, cudaStream_t stream) {
+  const int64_t count = call.rows * call.width;
+  WithElement(call.element, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    ScaleGradientKernel<T><<<static_cast<unsigned>(CeilDiv(count, kThreads)), kThreads, 0, stream>>>(
+        static_cast<T*>(call.dx), count, share);
+  });
+  CheckLaunch("ScaleGradientKernel");
+}
+
+}  // namespace ortqlora::cuda
