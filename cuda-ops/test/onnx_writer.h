@@ -73,6 +73,7 @@ class NodeWriter {
     node_.Nested(5, Message().Bytes(1, attribute).Bytes(4, value).Integer(20, 3));
     return *this;
   }
+  NodeWriter& Set(const std::string& attribute, int value) { return Set(attribute, int64_t{value}); }
   NodeWriter& Set(const std::string& attribute, float value) {
     node_.Nested(5, Message().Bytes(1, attribute).Float(2, value).Integer(20, 1));
     return *this;

@@ -29,6 +29,8 @@ __global__ void SoftmaxRowsKernel(const DeviceCrossEntropyCall call, const Softm
   }
   const AnyVector bias{call.bias, call.bias_element};
   const auto logit = [&](int64_t i) { return logits[i] + (call.bias == nullptr ? 0.0f : bias[i]); };
+  // Before the slopes take its place.
+  const float target = threadIdx.x == 0 && known ? logit(label) : NAN;
   float most = -INFINITY, sum = 0;  // of this thread
   for (int64_t i = threadIdx.x; i < call.classes; i += kThreads) {
     const float value = logit(i);
@@ -42,7 +44,7 @@ __global__ void SoftmaxRowsKernel(const DeviceCrossEntropyCall call, const Softm
   const float all = BlockMax<kThreads>(most);
   sum = BlockSum<kThreads>(most == -INFINITY ? 0.0f : sum * __expf(most - all));
   const float log_sum = all + logf(sum);
-  if (threadIdx.x == 0) rows.row_losses[rows.first + row] = known ? log_sum - logit(label) : NAN;
+  if (threadIdx.x == 0) rows.row_losses[rows.first + row] = log_sum - target;
   if (rows.slopes == nullptr) return;
   const float factor = rows.scale_slopes ? *rows.share : 1.0f;
   // In place where T is float: a thread reads an element before it writes it.

@@ -49,7 +49,7 @@ void ChooseHopper(GemmPlan& plan, const DeviceGemmCall& call, int64_t rows_of_ou
     return true;
   };
   const int64_t tiles = row_tiles * CeilDiv(m, 128), all = multiprocessors, half = multiprocessors / 2;
-  const bool few = tiles * 5 < all * 2 || (tiles * 2 < all && reduction >= 8192);
+  const bool few = tiles * 5 < all * 2 || (tiles * 2 < all && (reduction >= 8192 || (scaled && m > 128)));
   if (m <= 512 && few) {
     if (scaled && (take_small(64, 2, half, all) || take_small(128, 2, half, all))) return;
     if (take_small(128, 4, 0, half) || take_small(128, 2, 0, all)) return;
