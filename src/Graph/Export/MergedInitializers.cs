@@ -20,7 +20,7 @@ internal sealed class MergedInitializers
     }
 
     /// <summary>Whether nodes or initializers were added, rather than contents replaced only.</summary>
-    public bool ChangedStructure { get; private set; }
+    public bool ChangedStructure { get; internal set; }
 
     /// <summary>Names of the initializers whose content was replaced.</summary>
     public HashSet<string> Replaced { get; } = new(StringComparer.Ordinal);

@@ -65,6 +65,10 @@ public static class MergedModelExporter
 
     private static MergedInitializers Merge(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, MergeOptions options)
     {
+        LinearSites original = LinearFinder.Find(model);
+        AdapterPlan first = method.Plan(original, config);
+        LinearModule[] expanded = [.. DenseWeights.Quantized(original).Where(m => first.Tensors.Any(t => t.Name.StartsWith(m.Path + ".", StringComparison.Ordinal)))];
+        DenseWeights.Expand(model, expanded);
         BasePreparation preparation = BasePreparation.Run(model, method, config, adapter, seed: 0, options.Format);
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
@@ -78,6 +82,7 @@ public static class MergedModelExporter
         plan.Merge(merge);
         merge.Apply(options.Format, QuantizedIn(config, options));
         merge.Initializers.TakeOver(preparation);
+        merge.Initializers.ChangedStructure |= expanded.Length > 0;
         return merge.Initializers;
     }
 

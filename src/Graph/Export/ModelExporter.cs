@@ -114,8 +114,22 @@ public static class ModelExporter
 
     private static ExportResult ExportMerged(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options, OriginalFiles original)
     {
+        int expanded = Merge(model, adapter, source);
+        ExportResult result = Finish(model, source, options, original, null);
+        return expanded == 0 ? result : new ExportResult
+        {
+            Output = result.Output,
+            Model = result.Model,
+            Warnings = [.. result.Warnings, $"{expanded} adapted modules hold integers in the base model and are floats now, so that nothing is rounded twice. Export with --to int8 for integers, or with --to adapter to keep the base as it is."],
+        };
+    }
+
+    // How many modules became floats.
+    private static int Merge(OnnxModel model, AdapterWeights adapter, ExportSource source)
+    {
+        int before = DenseWeights.Quantized(LinearFinder.Find(model)).Count();
         MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat });
-        return Finish(model, source, options, original, null);
+        return before - DenseWeights.Quantized(LinearFinder.Find(model)).Count();
     }
 
     private static ExportResult ExportInt8(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options, OriginalFiles original)
@@ -129,8 +143,10 @@ public static class ModelExporter
     {
         InferredTypes.Fill(model);
         WeightQuantizationPass pass = new(new EetqInt8Format(), isQuantized) { Form = form, IsStreamed = true };
-        return pass.Run(model)
-            ? pass.Report
+        pass.Run(model);
+        QuantizationReport report = new("eetq", [.. pass.Report.Layers, .. FusedWeightQuantization.Run(model)]);
+        return report.Layers.Count > 0
+            ? report
             : throw new ConfigurationException("The model has no linear layer with a float weight that could be quantized. Export with --to merged.");
     }
 
@@ -213,6 +229,7 @@ public static class ModelExporter
     private static ExportResult ExportEetq(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options)
     {
         MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat });
+        DenseWeights.Expand(model, [.. DenseWeights.Quantized(LinearFinder.Find(model))]);
         (QuantizationReport report, IReadOnlyList<string> warnings) = EetqCheckpointExporter.Write(model, source.Model, options.Output);
         return new ExportResult { Output = options.Output, Quantization = report, Warnings = warnings };
     }

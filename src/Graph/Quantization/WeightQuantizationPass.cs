@@ -11,6 +11,7 @@ namespace OrtQLoRA.Graph.Quantization;
 /// Replaces the weights of linear layers by a format with fewer bits, dequantized by standard operators in front of the
 /// product. Requires opset 13. Weights are read and replaced one at a time; a weight that several sites share is
 /// quantized once, and one that another module reads too (a tied embedding) stays for that module.
+/// Weights inside operators that do more than multiply by them (fused attention) stay as they are.
 /// </summary>
 /// <remarks>
 /// The dequantized weight is <c>[N, K]</c> whatever the original orientation, read by a Gemm. Gradients pass to the activations through
@@ -73,7 +74,7 @@ public sealed class WeightQuantizationPass : GraphPass
     public override bool Run(OnnxModel model)
     {
         LinearSites sites = LinearFinder.Find(model);
-        LinearModule[] modules = [.. sites.Modules.Where(_selector)];
+        LinearModule[] modules = [.. sites.Modules.Where(m => _selector(m) && !m.Sites.Any(s => s.IsFused))];
         List<string> faults = [];
         foreach (LinearModule module in modules)
         {

@@ -24,7 +24,7 @@ public sealed class ModelExporterTests
     [
         ["ts11_bert_encoder"], ["ts13_distilbert_initializers_as_inputs"], ["ts14_albert_shared_layers"], ["dyn18_gpt2_external"],
         ["dyn18_llama_unoptimized"], ["dyn18_local_functions"], ["dyn21_gemma"], ["dyn23_llama_attention_op"], ["fp16_llama"],
-        ["genai_llama_fp32_cpu"], ["genai_llama_fp16_cuda"], ["ortopt_gpt2"],
+        ["genai_llama_fp32_cpu"], ["genai_llama_fp16_cuda"], ["ortopt_gpt2"], ["ortopt_bert_classifier"], ["nbits4_llama"], ["genai_qwen3_int8"],
     ];
 
     [TestMethod]

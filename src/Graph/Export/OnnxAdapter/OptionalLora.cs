@@ -45,6 +45,12 @@ internal sealed class OptionalLora
         Value a = start.Cast(aInput, DataType.Float);
         Value bScaled = start.Cast(bInput, DataType.Float);
         Value? bias = layer.Bias is null ? null : start.Cast(Bias(layer.Bias, layer), DataType.Float);
+        if (module.Sites.Any(s => s.IsFused))
+        {
+            InsertIntoWeight(layer, start, a, bScaled);
+            return;
+        }
+
         foreach (LinearSite site in module.Sites)
         {
             GraphBuilder builder = new(site.Node.Graph!, _model.Opset, site.Node.Next) { Scope = start.Scope };
@@ -59,6 +65,30 @@ internal sealed class OptionalLora
             Value sum = builder.Add(site.Product, builder.Cast(delta, ProductType(site)));
             sum.Type ??= site.Product.Type;
             OutputNames.Redirect(site.Product, sum);
+        }
+    }
+
+    // The product is not seen where attention holds its projections: W + A B takes the place of W, computed in each run.
+    private static void InsertIntoWeight(LoraLayer layer, GraphBuilder start, Value a, Value b)
+    {
+        LinearModule module = layer.Module;
+        if (layer.Bias is not null)
+        {
+            throw new ConfigurationException($"Module '{module.Path}' lies inside {module.Sites[0].Node.Describe()}, behind which lora_bias cannot be added. Export with --to merged.");
+        }
+
+        Value delta = start.MatMul(a, b);
+        if (module.Slice is { } slice)
+        {
+            long whole = module.Weight.Initializer!.Dims[slice.Axis];
+            delta = start.Op("Pad", [delta, start.Int64s(0, slice.Start, 0, whole - slice.Start - slice.Length)]);
+        }
+
+        delta = start.Cast(delta, module.Sites[0].Content.ElementType);
+        foreach (LinearSite site in module.Sites)
+        {
+            Value present = site.Node.Inputs[site.WeightIndex]!;
+            site.Node.SetInput(site.WeightIndex, new GraphBuilder(site.Node.Graph!, start.Opset, site.Node) { Scope = start.Scope }.Add(present, delta));
         }
     }
 
