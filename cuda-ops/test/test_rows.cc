@@ -1,4 +1,4 @@
-// Kernels on rows: normalizations, activations, rotary embedding, AdamW; each against float64, over odd sizes
+// Kernels on rows: normalizations, activations, rotary embedding; each against float64, over odd sizes
 // and on every path.
 
 #include <algorithm>
@@ -226,26 +226,6 @@ TEST(RotaryTurnsHalvesAndLeavesTheRest) {
       }
     }
   }
-}
-
-TEST(AdamWMatchesFloat64AndMayOverwriteItsInputs) {
-  ForEachPath("adamw", [](const SimdKernels& kernels, int64_t size) {
-    std::vector<float> p = RandomRows(1, size, 1), m = RandomRows(1, size, 3), v = RandomRows(1, size, 4);
-    const std::vector<float> g = RandomRows(1, size, 2);
-    for (float& value : v) value *= value;
-    const AdamWStep step{0.9f, 0.1f, 0.99f, 0.01f, 0.999f, 0.01f, 1e-6f};
-    Doubles new_p, new_m, new_v;
-    for (size_t i = 0; i < p.size(); ++i) {
-      new_m.push_back(double{0.9f} * m[i] + double{0.1f} * g[i]);
-      new_v.push_back(double{0.99f} * v[i] + double{0.01f} * g[i] * g[i]);
-      new_p.push_back(double{0.999f} * p[i] -
-                      double{0.01f} * new_m[i] / (std::sqrt(new_v[i]) + double{1e-6f}));
-    }
-    kernels.adamw(step, p.data(), g.data(), m.data(), v.data(), size, p.data(), m.data(), v.data());
-    EXPECT_AT_MOST(RelativeError(p, new_p), kTolerance);
-    EXPECT_AT_MOST(RelativeError(m, new_m), kTolerance);
-    EXPECT_AT_MOST(RelativeError(v, new_v), kTolerance);
-  });
 }
 
 }  // namespace

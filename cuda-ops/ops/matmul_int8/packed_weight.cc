@@ -64,7 +64,7 @@ int64_t WeightSource::size() const {
 
 void PackTile64(const WeightSource& source, uint8_t* out) {
   const int64_t padded_k = RoundUp(source.k, kTile64Pad);
-  std::memset(out, PackedWeight::kZero, static_cast<size_t>(padded_k * RoundUp(source.n, kTile64Pad)));
+  std::fill_n(out, padded_k * RoundUp(source.n, kTile64Pad), PackedWeight::kZero);
   GranuleReader reader(source, RoundUp(source.n, PackedWeight::kGranule));
   for (int64_t granule = 0; granule * PackedWeight::kGranule < source.k; ++granule) {
     const int64_t first = granule * PackedWeight::kGranule;

@@ -3,7 +3,6 @@
 // Fills the table from the kernels of the Vec included before.
 
 #include "common/simd/vec_math.h"
-#include "ops/adamw/adamw_simd.h"
 #include "ops/attention/softmax_simd.h"
 #include "ops/gelu/gelu_simd.h"
 #include "ops/normalization/normalization_simd.h"
@@ -36,7 +35,6 @@ constexpr SimdKernels MakeSimdKernels() {
   kernels.add_scaled = AddScaled;
   kernels.dot = Dot;
   kernels.softmax_grad = SoftmaxGrad;
-  kernels.adamw = AdamWRow;
   return kernels;
 }
 

@@ -50,20 +50,6 @@ struct SimdKernels {
   float (*dot)(const float* x, const float* y, int64_t count);
   // ds = p * (dp - delta)
   void (*softmax_grad)(const float* p, const float* dp, float delta, int64_t count, float* ds);
-
-  // One step of AdamW: see AdamWStep. All six may not overlap except new and old of the same tensor.
-  void (*adamw)(const struct AdamWStep& step, const float* p, const float* g, const float* m, const float* v,
-                int64_t count, float* new_p, float* new_m, float* new_v);
-};
-
-// The numbers of an AdamW step: m = beta1 m + first g; v = beta2 v + second g g;
-// p = keep p - rate m / (sqrt(v) + epsilon), with the bias corrections inside rate and epsilon.
-struct AdamWStep {
-  float beta1, first;
-  float beta2, second;
-  float keep;
-  float rate;
-  float epsilon;
 };
 
 const SimdKernels& SimdKernelsOf(CpuPath path);

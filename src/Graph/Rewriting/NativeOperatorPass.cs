@@ -26,11 +26,11 @@ public sealed class NativeOperatorPass : GraphPass
         _parameters = [.. parameters];
         string name = compute.ToString().ToLowerInvariant();
 
-        // Later stages look for what earlier ones emit.
+        // Later stages look for what earlier ones emit; layer normalization is RMS normalization of centred rows, hence first.
         RewriteRule[][] stages =
         [
             [new Int8ProductFusion(compute, packer)],
-            [new LoraLinearFusion(), new RmsNormFusion(), new LayerNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion(IsTrained)],
+            [new LoraLinearFusion(), new LayerNormFusion(), new RmsNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion(IsTrained)],
             [new AttentionFusion(name, IsTrained), new CrossEntropyFusion(name)],
         ];
         _stages = [.. stages.Select(rules => rules.Where(r => available is null || r.NativeOperators.All(available.Contains)).ToArray())];

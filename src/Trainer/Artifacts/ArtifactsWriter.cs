@@ -41,7 +41,7 @@ public static class ArtifactsWriter
         using OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         using AdapterSettings settings = AdapterSettings.Create(options);
         ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
-        CustomOpLibrary? native = NativeOperators.Find(options, model, callback);
+        CustomOpLibrary? native = NativeOperators.Find(options, model, callback, runsOnSessions: false);
         callback.OnStage("Building the training graph");
         using TrainingGraph graph = TrainingGraphSetup.Build(model, facts, settings, options, native, Dialect(options, artifactOptions), artifactOptions.Loss);
         TrainingArtifacts artifacts = graph.Artifacts;

@@ -84,7 +84,7 @@ public static class TrainingOptionCatalog
         new("seed", "N", "Seed of initial weights, order and dropout; 42 by default.", (o, t) => o.Seed = OptionText.Long(t), o => o.Seed),
         Choice<EngineKind>("engine", "What runs the steps; session by default. ort-training needs a build with -p:OrtFlavor=Training.", (o, v) => o.Engine = v, o => o.Engine),
         Choice<OpsMode>("ops", "Operators of the training graph; auto by default.", (o, v) => o.Ops = v, o => o.Ops),
-        Choice<Int8Compute>("compute", "Arithmetic of native int8 products; fp32 by default, auto is the fastest whose error stays below bf16's.", (o, v) => o.Compute = v, o => o.Compute),
+        Choice<Int8Compute>("compute", "Arithmetic of native products; fp32 by default, auto is the fastest whose error stays below bf16's.", (o, v) => o.Compute = v, o => o.Compute),
         new("device", "cpu|cuda|cuda:N", "Where the graph runs; cpu by default.", (o, t) => o.Device = ExecutionDevice.Parse(t), o => o.Device.ToString()),
         Choice<ComputePrecision>("precision", "Precision of matrix products and activations; fp32 by default, fp16 and bf16 need a GPU.", (o, v) => o.Precision = v, o => o.Precision),
         Switch("tf32", "Let fp32 products on a GPU round their operands to TF32.", (o, v) => o.UseTf32 = v, o => o.UseTf32),

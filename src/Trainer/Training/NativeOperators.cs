@@ -8,22 +8,30 @@ namespace OrtQLoRA.Trainer.Training;
 /// <summary>Decides whether a run uses the native operators.</summary>
 internal static class NativeOperators
 {
-    /// <summary>The native library, if options allow it, the graph has int8 weights to multiply by, and it can be loaded.</summary>
+    /// <summary>The native library, if options allow it, the graph is to use it, and it can be loaded.</summary>
     /// <param name="options">The run's options.</param>
     /// <param name="model">The model to train, before quantization.</param>
     /// <param name="callback">Is warned when the library would be used but cannot be.</param>
-    internal static CustomOpLibrary? Find(TrainingOptions options, OnnxModel model, ITrainingCallback callback) =>
-        Find(options, model, callback, () => CustomOpLibrary.TryLoad(out CustomOpLibrary? library, out string? reason) ? (library, "") : (null, reason));
+    /// <param name="runsOnSessions">
+    /// Whether the graph is for this project's own engine. Graphs for ONNX Runtime's training take native operators only
+    /// where there are int8 weights to multiply by.
+    /// </param>
+    internal static CustomOpLibrary? Find(TrainingOptions options, OnnxModel model, ITrainingCallback callback, bool runsOnSessions) =>
+        Find(options, model, callback, runsOnSessions, () => CustomOpLibrary.TryLoad(out CustomOpLibrary? library, out string? reason) ? (library, "") : (null, reason));
 
     /// <summary>The same with another way to the library.</summary>
     /// <param name="options">The run's options.</param>
     /// <param name="model">The model to train, before quantization.</param>
     /// <param name="callback">Is warned when the library would be used but cannot be.</param>
+    /// <param name="runsOnSessions">
+    /// Whether the graph is for this project's own engine. Graphs for ONNX Runtime's training take native operators only
+    /// where there are int8 weights to multiply by.
+    /// </param>
     /// <param name="load">Loads the library, or says why it cannot be used.</param>
     internal static CustomOpLibrary? Find(
-        TrainingOptions options, OnnxModel model, ITrainingCallback callback, Func<(CustomOpLibrary? Library, string Reason)> load)
+        TrainingOptions options, OnnxModel model, ITrainingCallback callback, bool runsOnSessions, Func<(CustomOpLibrary? Library, string Reason)> load)
     {
-        if (options.Ops == OpsMode.Portable || (!options.Device.IsCuda && !HasInt8Weights(options, model)))
+        if (options.Ops == OpsMode.Portable || (!runsOnSessions && !HasInt8Weights(options, model)))
         {
             return null;
         }
@@ -37,7 +45,7 @@ internal static class NativeOperators
 
         if (library is null)
         {
-            callback.OnWarning($"Int8 products run on standard operators, which takes more time and memory. {reason}");
+            callback.OnWarning($"The graph runs on standard operators, which takes more time and memory. {reason}");
         }
 
         return library;

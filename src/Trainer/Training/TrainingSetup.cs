@@ -61,8 +61,8 @@ internal sealed class TrainingSetup : IDisposable
             TrainingRuntime.Require();
         }
 
-        CustomOpLibrary? native = NativeOperators.Find(options, model, callback);
-        callback.OnStage(native is null ? "Building the training graph" : $"Building the training graph with native int8 products ({native.CpuPath})");
+        CustomOpLibrary? native = NativeOperators.Find(options, model, callback, options.Engine == EngineKind.Session);
+        callback.OnStage(native is null ? "Building the training graph" : $"Building the training graph with native operators ({native.CpuPath})");
         TrainingGraph graph = TrainingGraphSetup.Build(model, facts, settings, options, native, DialectOf(options.Engine));
         try
         {

@@ -33,7 +33,7 @@ internal static class BenchCommand
         Option<int> threads = Number("--threads", "Threads within an operator; 0: one a physical core.", 0);
         Option<string> quant = new("--quant") { Description = "How frozen weights are kept.", HelpName = OptionText.Choices<QuantizationKind>(), DefaultValueFactory = _ => "none" };
         Option<string> ops = new("--ops") { Description = "Operators of the training graph.", HelpName = OptionText.Choices<OpsMode>(), DefaultValueFactory = _ => "auto" };
-        Option<string> compute = new("--compute") { Description = "Arithmetic of native int8 products.", HelpName = OptionText.Choices<Int8Compute>(), DefaultValueFactory = _ => "fp32" };
+        Option<string> compute = new("--compute") { Description = "Arithmetic of native products.", HelpName = OptionText.Choices<Int8Compute>(), DefaultValueFactory = _ => "fp32" };
         Option<string> device = new("--device") { Description = "Where the graph runs.", HelpName = "cpu|cuda|cuda:N", DefaultValueFactory = _ => "cpu" };
         Option<string> precision = new("--precision") { Description = "Precision of products and activations.", HelpName = OptionText.Choices<ComputePrecision>(), DefaultValueFactory = _ => "fp32" };
         Option<bool> tf32 = new("--tf32") { Description = "Let fp32 products on a GPU round their operands to TF32." };
