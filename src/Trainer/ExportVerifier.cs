@@ -1,8 +1,8 @@
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using OrtQLoRA.CustomOps;
-using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;

@@ -1,6 +1,6 @@
-using OrtQLoRA.Graph.LinearAlgebra;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.LinearAlgebra;
 using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Quantization;
 
