@@ -149,8 +149,27 @@ public static class TrainingGraphBuilder
         GraphBuilder builder = new(graph, model.Opset) { Scope = "accumulate/" };
         Value? scale = options.HalfPrecision == DataType.Float16 ? graph.AddInput(ArtifactNames.LossScale, DataType.Float, Shape.Scalar) : null;
         Value? seed = scale is null || weight is null ? weight ?? scale : builder.Mul(weight, scale);
+        Node[] forward = [.. graph.Nodes];
         IReadOnlyDictionary<Value, Value> gradients = GradientBuilder.Build(model, loss.Loss, seed, inputs, rules);
         options.Dialect.Accumulate(model, builder, [.. inputs.Select(i => (i, scale is null ? gradients[i] : builder.Div(gradients[i], scale)))]);
+        if (options.GradientCheckpointing)
+        {
+            Recompute(model, forward, seed, parameters);
+        }
+    }
+
+    private static void Recompute(OnnxModel model, IReadOnlyCollection<Node> forward, Value? seed, IReadOnlyList<TrainableParameter> parameters)
+    {
+        if (seed is null)
+        {
+            throw new ConfigurationException("--gradient-checkpointing needs the session engine; artifacts of ONNX Runtime's training API have no input from which gradients start.");
+        }
+
+        if (new RecomputationPass(model, forward, seed).Run(parameters.Select(p => p.Name)) == 0)
+        {
+            throw new ConfigurationException(
+                "--gradient-checkpointing finds nothing to compute again in this model: there are no two places through which all that depends on a parameter passes. Leave it out.");
+        }
     }
 
     private static void UseHalfPrecision(IEnumerable<OnnxModel> models, DataType? half)

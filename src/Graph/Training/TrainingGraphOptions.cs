@@ -62,6 +62,9 @@ public sealed class TrainingGraphOptions
     /// <summary>The group of each parameter, by name; null for one group that holds everything. Equal names must mean equal groups.</summary>
     public Func<TrainableParameter, ParameterGroup>? GroupOf { get; init; }
 
+    /// <summary>Whether the backward pass computes values between decoder layers again instead of keeping them.</summary>
+    public bool GradientCheckpointing { get; init; }
+
     /// <summary>Size of the noise on embeddings in training (NEFTune); null for none.</summary>
     public double? NeftuneAlpha { get; init; }
 

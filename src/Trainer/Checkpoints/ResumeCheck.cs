@@ -11,7 +11,7 @@ internal static class ResumeCheck
     [
         "max-steps", "epochs", "lr", "lr-schedule", "warmup-steps", "warmup-ratio", "lr-cycles", "lr-power", "min-lr", "decay-steps", "decay-type",
         "max-grad-norm", "early-stopping", "early-stopping-threshold", "on-divergence", "spike-factor", "eval-every", "threads", "chunk-tokens",
-        "compute", "ops", "device", "device-memory", "tf32",
+        "compute", "ops", "device", "device-memory", "tf32", "gradient-checkpointing",
     ];
 
     /// <summary>Settings that decide what is shown and kept, not what is learnt, or files that are compared by content.</summary>

@@ -67,6 +67,7 @@ public static class TrainingOptionCatalog
         List("no-decay", "Parameters without weight decay: parts of their names.", (o, v) => o.NoDecay = v, o => o.NoDecay),
         new("ema", "DECAY", "Hand out the moving average of parameters, for example 0.999.", (o, t) => o.Ema = OptionText.Double(t), o => o.Ema),
         new("neftune-alpha", "A", "NEFTune: noise on embeddings in training, for example 5.", (o, t) => o.NeftuneAlpha = OptionText.Double(t), o => o.NeftuneAlpha),
+        Switch("gradient-checkpointing", "Compute values between layers again in the backward pass: less memory, more time.", (o, v) => o.GradientCheckpointing = v, o => o.GradientCheckpointing),
         Choice<DivergencePolicy>("on-divergence", "Where loss or gradients are not finite, or the loss jumps; stop by default.", (o, v) => o.OnDivergence = v, o => o.OnDivergence),
         new("spike-factor", "F", "A loss above F times the mean before it is a jump; none by default.", (o, t) => o.SpikeFactor = OptionText.Double(t), o => o.SpikeFactor),
         new("save-every", "N", "Steps between checkpoints; none by default.", (o, t) => o.SaveEvery = OptionText.Long(t), o => o.SaveEvery),

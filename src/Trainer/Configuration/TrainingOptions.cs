@@ -181,6 +181,9 @@ public sealed class TrainingOptions
     /// <summary>Size of the noise on embeddings in training (NEFTune, Jain et al., arXiv 2310.05914); null for none.</summary>
     public double? NeftuneAlpha { get; set; }
 
+    /// <summary>Whether the backward pass computes values between decoder layers again instead of keeping them: less memory, more time.</summary>
+    public bool GradientCheckpointing { get; set; }
+
     /// <summary>What to do where a step goes wrong.</summary>
     public DivergencePolicy OnDivergence { get; set; }
 

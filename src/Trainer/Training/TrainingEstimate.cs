@@ -49,6 +49,7 @@ public sealed record TrainingEstimate(
             advice.Add((PrepackedBytes * 3 / 4, $"--quant eetq keeps the linear layers' weights in int8 and saves up to {Megabytes(PrepackedBytes * 3 / 4)} of frozen weights, and their second copies"));
         }
 
+        advice.Add((ActivationBytes / 2, "--gradient-checkpointing keeps few values between layers, for about a third more time"));
         advice.Add((TrainedBytes / 2, $"half the --rank saves {Megabytes(TrainedBytes / 2)} of trained parameters, gradients and optimizer states"));
         return [.. advice.Where(a => a.Saved > 1 << 20).OrderByDescending(a => a.Saved).Select(a => a.Text)];
     }
