@@ -1,5 +1,5 @@
-using System.Text.RegularExpressions;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Optimizers;
