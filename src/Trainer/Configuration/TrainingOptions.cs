@@ -295,9 +295,6 @@ public sealed class TrainingOptions
     /// <summary>Whether batches are made of examples of about one length.</summary>
     public bool GroupByLength { get; set; }
 
-    /// <summary>Whether short examples are joined into rows of <see cref="MaxLength"/> that do not see each other.</summary>
-    public bool Pack { get; set; }
-
     /// <summary>
     /// Examples among which the next one is drawn while shuffling; null for all of them, or 65,536 where data are streamed.
     /// </summary>

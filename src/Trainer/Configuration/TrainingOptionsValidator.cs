@@ -53,10 +53,6 @@ internal static class TrainingOptionsValidator
         Require(o.ShuffleBuffer is null or > 0, $"--shuffle-buffer is {o.ShuffleBuffer}; it must be at least 1.");
         Require(o.PadToMultiple > 0, $"--pad-to-multiple is {o.PadToMultiple}; it must be at least 1.");
         Require(o.Padding != PaddingPolicy.MaxLength || o.MaxLength is not null, "--padding max-length needs --max-length.");
-        Require(!o.Pack || o.MaxLength is not null, "--pack needs --max-length, the length of the rows it fills.");
-        Require(
-            !o.Pack || o.Task is null or TrainingTask.CausalLm or TrainingTask.TokenClassification,
-            $"--pack joins examples whose tokens have labels of their own; --task {(o.Task is { } t ? OptionText.Name(t) : "")} has one for a whole row.");
         foreach (string role in o.Columns?.Keys.Except(DataRoles.All) ?? [])
         {
             faults.Add($"--columns names the role '{role}', which is not known; roles are {string.Join(", ", DataRoles.All)}.");
