@@ -29,6 +29,7 @@ internal static class CommandLineApp
             GenerateCommand.Create(context),
             ReportCommand.Create(context),
             CompareCommand.Create(context),
+            AdapterCommand.Create(context),
             ExportCommand.Create(context),
             QuantizeCommand.Create(context),
             DoctorCommand.Create(context),

@@ -74,6 +74,7 @@ public sealed class AdapterInsertionPass : GraphPass
                 Name = input.Name,
                 FileKey = tensor.FileKey,
                 GradientKey = tensor.GradientKey ?? tensor.FileKey,
+                Preconditioner = tensor.Preconditioner?.Invoke(t => initial.Of(t).ToFloats()).ToTensor(),
                 InitialValue = initial.Of(tensor),
             });
         }

@@ -29,6 +29,12 @@ public abstract class AdapterPlan
     /// <summary>Positions that the method puts in front of the tokens in the model's outputs (prompt tuning); labels do not count there.</summary>
     public virtual int VirtualTokens => 0;
 
+    /// <summary>Modules whose inputs the method's start looks at (EVA, CorDA); empty for most.</summary>
+    public virtual IReadOnlyList<string> ObservedModules => [];
+
+    /// <summary>The configuration once the inputs are known: EVA redistributes ranks.</summary>
+    public virtual AdapterConfig ConfigFor(ILayerStatistics statistics) => Config;
+
     /// <summary>What has to be done after each optimizer step, or null; a new object for each training run.</summary>
     public virtual IAdapterTrainingHook? CreateTrainingHook() => null;
 

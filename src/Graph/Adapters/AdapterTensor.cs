@@ -18,6 +18,12 @@ public sealed record AdapterTensor(string Name, string FileKey, IReadOnlyList<lo
     /// <summary>Key of the gradient in gradient files where it differs from <see cref="FileKey"/>.</summary>
     public string? GradientKey { get; init; }
 
+    /// <summary>
+    /// The symmetric matrix [columns, columns] by which the optimizer multiplies the tensor's gradient from the right, from first
+    /// values of other tensors; null for none.
+    /// </summary>
+    public Func<Func<AdapterTensor, float[]>, LinearAlgebra.Matrix>? Preconditioner { get; init; }
+
     /// <summary>Number of elements.</summary>
     public long ElementCount => Dims.Aggregate(1L, (n, d) => checked(n * d));
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using OrtQLoRA.Graph.Adapters.Targets;
@@ -94,7 +95,8 @@ internal sealed class ConfigReader
 
     private static int? AsInteger(JsonNode node) => AsNumber(node) is { } number && number == Math.Truncate(number) && Math.Abs(number) <= int.MaxValue ? (int)number : null;
 
-    private static double? AsNumber(JsonNode node) => node.GetValueKind() == JsonValueKind.Number && node.AsValue().TryGetValue(out double number) && double.IsFinite(number) ? number : null;
+    private static double? AsNumber(JsonNode node) => node.GetValueKind() == JsonValueKind.Number
+        && double.TryParse(node.ToJsonString(), NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) ? number : null;
 
     private T Take<T>(string key, T defaultValue, string expected, Func<JsonNode, T?> read)
         where T : struct

@@ -58,7 +58,7 @@ public static class OptimizerModelBuilder
                 Optimizer = context,
                 Shared = shared,
                 Parameters = group.Parameters,
-                Gradients = group.Gradients,
+                Gradients = Precondition(builder, group, layout),
                 GradientScale = scale,
                 States = group.States,
                 LearningRate = group.Group.LearningRateFactor == 1
@@ -90,6 +90,39 @@ public static class OptimizerModelBuilder
     {
         Value denominator = builder.Add(builder.Cast(norm, DataType.Double), builder.Scalar(ClipEpsilon));
         return builder.Op("Min", [builder.Div(builder.Scalar(maxGradNorm), denominator), builder.Scalar(1.0)]);
+    }
+
+    // Each parameter's part of the flat gradient as a matrix, times its own preconditioner; the padding between stays zero.
+    private static Value Precondition(GraphBuilder builder, GroupInputs group, ArenaLayout layout)
+    {
+        ArenaGroup arena = layout.Groups.First(g => g.Group.Name == group.Group.Name);
+        if (arena.Slots.All(s => s.Parameter.Preconditioner is null))
+        {
+            return group.Gradients;
+        }
+
+        List<Value> parts = [];
+        for (int i = 0; i < arena.Slots.Count; i++)
+        {
+            ArenaSlot slot = arena.Slots[i];
+            long end = i + 1 < arena.Slots.Count ? arena.Slots[i + 1].Offset : arena.Length;
+            if (slot.Parameter.Preconditioner is not { } matrix)
+            {
+                parts.Add(Part(slot.Offset, end));
+                continue;
+            }
+
+            Value rows = builder.Reshape(Part(slot.Offset, slot.Offset + slot.Parameter.ElementCount), -1, matrix.Dims[0]);
+            parts.Add(builder.Reshape(builder.MatMul(rows, builder.Constant(DenseTensor.Of([.. matrix.Dims], matrix.ToFloats()))), -1));
+            if (end > slot.Offset + slot.Parameter.ElementCount)
+            {
+                parts.Add(Part(slot.Offset + slot.Parameter.ElementCount, end));
+            }
+        }
+
+        return parts.Count == 1 ? parts[0] : builder.Concat(0, parts);
+
+        Value Part(long from, long to) => builder.Op("Slice", [group.Gradients, builder.Int64s(from), builder.Int64s(to)]);
     }
 
     private static void Replace(OnnxGraph graph, Value input, Value replacement)

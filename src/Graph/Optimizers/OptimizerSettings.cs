@@ -3,6 +3,9 @@ namespace OrtQLoRA.Graph.Optimizers;
 /// <summary>Hyperparameters that optimizers draw from; each takes those it knows. Defaults are PyTorch's.</summary>
 public sealed record OptimizerSettings
 {
+    /// <summary>AdamW's eps if none is set; LoRA-FA then takes its own, 1e-6.</summary>
+    public const double DefaultEps = 1e-8;
+
     /// <summary>Which optimizer: a name in <see cref="OptimizerRegistry"/>.</summary>
     public string Name { get; init; } = "adamw";
 
@@ -16,7 +19,7 @@ public sealed record OptimizerSettings
     public double Beta2 { get; init; } = 0.999;
 
     /// <summary>Added to AdamW's denominator.</summary>
-    public double Eps { get; init; } = 1e-8;
+    public double Eps { get; init; } = DefaultEps;
 
     /// <summary>SGD's momentum.</summary>
     public double Momentum { get; init; }

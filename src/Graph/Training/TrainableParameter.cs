@@ -32,6 +32,12 @@ public sealed class TrainableParameter
     }
 
     /// <summary>
+    /// Symmetric matrix [columns, columns] by which the optimizer multiplies the clipped gradient from the right (LoRA-FA); null
+    /// for none.
+    /// </summary>
+    public ITensor? Preconditioner { get; init; }
+
+    /// <summary>
     /// Whether files hold the matrix transposed: they follow PyTorch ([out, in]), the graph follows the model's
     /// initializer. Never so for the adapter's own tensors.
     /// </summary>
@@ -48,6 +54,7 @@ public sealed class TrainableParameter
         Group = group,
         _fileKey = _fileKey,
         _gradientKey = _gradientKey,
+        Preconditioner = Preconditioner,
         IsTransposedInFile = IsTransposedInFile,
     };
 

@@ -45,9 +45,7 @@ internal static class AdapterOptions
         }
 
         Reconcile(json, options);
-
-        // Values that were set from numbers of C# read like those of a file only after a trip through text.
-        return faults.Count == 0 ? method.ReadConfig((JsonObject)JsonNode.Parse(json.ToJsonString())!, "options") : throw new ConfigurationException(faults);
+        return faults.Count == 0 ? method.ReadConfig(json, "options") : throw new ConfigurationException(faults);
     }
 
     // The flags that are set, with the keys that methods know them by, the first that fits counting.

@@ -1,7 +1,14 @@
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Adapters.Lora;
 using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Optimizers;
+using OrtQLoRA.Graph.Passes;
+using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
+using OrtQLoRA.Trainer.Data;
 
 namespace OrtQLoRA.Trainer.Training;
 
@@ -29,7 +36,28 @@ internal sealed class AdapterSettings : IDisposable
 
     internal IAdapterMethod Method { get; }
 
-    internal AdapterConfig Config { get; }
+    internal AdapterConfig Config { get; private set; }
+
+    /// <summary>
+    /// Looks at the layers' inputs where the method's start does (EVA, CorDA), and takes over what follows for the configuration.
+    /// </summary>
+    internal void Observe(OnnxModel model, IReadOnlyList<TrainingExample> examples, DataCollator collator, ITrainingCallback callback)
+    {
+        if (Initial is not null || Config is not LoraConfig { Initialization: LoraInitialization.Eva or LoraInitialization.Corda })
+        {
+            return;
+        }
+
+        OnnxModel normalised = ModelCloner.Clone(model);
+        NormalisationPipeline.ForTraining().Run(normalised);
+        AdapterPlan plan = Method.Plan(LinearFinder.Find(normalised), Config);
+        callback.OnStage("Looking at the layers' inputs");
+        Statistics = LayerStatistics.Collect(model, plan.ObservedModules, examples, collator);
+        Config = plan.ConfigFor(Statistics);
+    }
+
+    /// <summary>What was seen of the layers' inputs; null where the method does not look.</summary>
+    internal LayerStatistics? Statistics { get; private set; }
 
     /// <summary>Tensors to start from; null for the method's own first values.</summary>
     internal AdapterWeights? Initial { get; }
@@ -49,6 +77,11 @@ internal sealed class AdapterSettings : IDisposable
             AdapterConfig? given = options.Adapter ?? (initial?.Method?.Name == method.Name ? initial.Config : null);
             TrainingTask task = options.Task ?? TaskOf(given?.TaskType);
             AdapterConfig config = AdapterOptions.Configure(method, given, options);
+            if (options.Optimizer.Name == LoraFaOptimizer.OptimizerName)
+            {
+                ((config as LoraConfig) ?? throw new ConfigurationException($"--optimizer {options.Optimizer.Name} trains LoRA's B beside a frozen A; it does not go with --method {method.Name}.")).FreezesA = true;
+            }
+
             config.TaskType ??= TaskTypes.GetValueOrDefault(task);
             config.BaseModelNameOrPath ??= options.Model;
             return new AdapterSettings(method, config, initial, task);

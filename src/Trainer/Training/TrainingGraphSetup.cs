@@ -32,6 +32,7 @@ internal static class TrainingGraphSetup
             Method = settings.Method,
             Adapter = settings.Config,
             InitialWeights = settings.Initial,
+            Statistics = settings.Statistics,
             Loss = loss is null && settings.Task == TrainingTask.Embedding
                 ? new ContrastiveLoss(options.Pooling, options.SimilarityScale)
                 : LossHeads.Get(loss ?? OptionText.Name(settings.Task)),

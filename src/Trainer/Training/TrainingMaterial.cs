@@ -56,6 +56,7 @@ internal sealed class TrainingMaterial : IDisposable
             }
 
             (IReadOnlyList<TrainingExample> examples, IReadOnlyList<TrainingExample>? evalExamples) = data.ReadAll();
+            settings.Observe(model, examples, data.CreateCollator(facts.Inputs, settings.Task), callback);
             return new TrainingMaterial(model, TrainingSetup.Create(model, facts, settings, options, callback), data, examples, evalExamples);
         }
         catch

@@ -118,12 +118,22 @@ internal sealed class RecordedRun
             "--batch", Text(batches[0].GetProperty("input_ids").GetArrayLength()), "--grad-accum", Text(accumulation),
             "--loss-normalization", name.EndsWith("_tokens", StringComparison.Ordinal) ? "tokens" : "mean",
             "--max-steps", Text(json.GetProperty("steps")),
-            "--lr", Text(optimizer.GetProperty("lr")), "--weight-decay", Text(optimizer.GetProperty("weight_decay")),
+            "--lr", Text(optimizer.GetProperty("lr")), "--weight-decay", Text(optimizer.TryGetProperty("weight_decay", out JsonElement decay) ? decay : optimizer.GetProperty("loraplus_weight_decay")),
             "--adam-beta1", Text(optimizer.GetProperty("betas")[0]), "--adam-beta2", Text(optimizer.GetProperty("betas")[1]),
             "--adam-eps", Text(optimizer.GetProperty("eps")),
             "--max-grad-norm", maxNorm.ValueKind == JsonValueKind.Null ? "0" : Text(maxNorm),
             "--lr-schedule", schedule, "--warmup-steps", Text(warmup),
         ];
+        string optimizerClass = optimizer.GetProperty("class").GetString()!;
+        if (optimizerClass.Contains("lorafa", StringComparison.Ordinal))
+        {
+            flags.AddRange(["--method", "lora-fa"]);
+        }
+        else if (optimizerClass.Contains("loraplus", StringComparison.Ordinal))
+        {
+            flags.AddRange(["--loraplus-ratio", Text(optimizer.GetProperty("loraplus_lr_ratio"))]);
+        }
+
         string start = Path.Combine(folder, "start");
         string changed = Path.Combine(folder, "final", "changed.safetensors");
         if (!Directory.Exists(start))

@@ -15,10 +15,10 @@ public sealed class RecordedRunTests
 {
     public static IEnumerable<object[]> Golden => RecordedRun.GoldenNames.Select(n => new object[] { n });
 
-    // Masks are PyTorch's own; optimizers of their own have their own tests.
+    // Dropout's masks are PyTorch's own, and of LoRA-FA there is a run without rounding to bf16.
     private static readonly string[] NotFollowed =
     [
-        "llama/lora_dropout", "llama/lorafa", "llama/lorafa_fp32", "llama/loraplus",
+        "llama/lora_dropout", "llama/lorafa",
     ];
 
     /// <summary>Every run of a method that can be followed number by number.</summary>
@@ -46,6 +46,32 @@ public sealed class RecordedRunTests
         string log = Follow(RecordedRun.Golden("aidreams_eetq_r8"), "--ops", ops, "--compute", "fp32");
 
         Assert.AreEqual(isNative, log.Contains("native operators", StringComparison.Ordinal), log);
+    }
+
+    /// <summary>Starts that look at data: the first step has the base's loss, and what was trained merges into what was evaluated.</summary>
+    [TestMethod]
+    [DataRow("eva", "none")]
+    [DataRow("corda", "none")]
+    [DataRow("corda", "eetq")]
+    [DataRow("pissa_niter_4", "none")]
+    [DataRow("loftq", "eetq")]
+    public void Train_StartFromDataOrBase_MergesIntoWhatWasTrained(string start, string quantization)
+    {
+        RecordedRun run = RecordedRun.Peft("llama/lora_default");
+        using TemporaryFolder folder = new();
+        string data = folder.Write("train.jsonl", string.Join('\n', run.DataLines) + "\n");
+        string output = folder.File("run");
+
+        CommandLine.Succeed(
+            "train", "--model", run.Model, "--data", data, "--eval-data", data, "--out", output, "--targets", "q_proj,v_proj", "--rank", "4", "--alpha", "4",
+            "--init-lora-weights", start, "--quant", quantization, "--batch", "2", "--max-steps", "2", "--lr", "0.001", "--no-shuffle");
+        CommandLine.Succeed("export", "--run", output, "--to", "merged", "--output", folder.File("merged.onnx"));
+
+        using JsonDocument trained = JsonDocument.Parse(File.ReadAllText(Path.Combine(output, "eval.json")));
+        using JsonDocument merged = JsonDocument.Parse(CommandLine.Succeed("eval", "--model", folder.File("merged.onnx"), "--data", data, "--json"));
+        double loss = trained.RootElement.GetProperty("loss").GetDouble();
+        Assert.AreEqual(loss, merged.RootElement.GetProperty("loss").GetDouble(), 1e-4 * loss);
+        Assert.AreEqual(run.Losses[0], Metrics(output, "loss")[0], 2e-2 * run.Losses[0]);
     }
 
     /// <returns>What the command told on the error stream.</returns>

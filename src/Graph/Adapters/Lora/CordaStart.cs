@@ -15,10 +15,10 @@ internal static class CordaStart
     {
         if (preparation.Statistics is not { } statistics)
         {
-            throw new ConfigurationException("init_lora_weights 'corda' looks at the layers' inputs: give calibration data (--init-data), or an adapter that was started so.");
+            throw new ConfigurationException("init_lora_weights 'corda' looks at the layers' inputs: it needs calibration data (TrainingGraphOptions.Statistics; train takes its own data), or an adapter that was started so.");
         }
 
-        Matrix covariance = Covariance(statistics.Inputs(layer.Module.Path), (int)layer.Module.InFeatures);
+        Matrix covariance = Covariance(statistics.Inputs(layer.Module.Path, countedOnly: false), (int)layer.Module.InFeatures);
         (Matrix damped, Matrix inverse) = Damp(covariance);
         Matrix oriented = BasePreparation.Weight(layer.Module).Multiply(damped);
         (Matrix u, float[] s, Matrix vt) = takesLast ? Decompositions.SmallestSvd(oriented, layer.Rank) : Decompositions.Svd(oriented, layer.Rank);

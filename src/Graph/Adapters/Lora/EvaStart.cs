@@ -9,12 +9,12 @@ internal static class EvaStart
     {
         if (preparation.Statistics is not { } statistics)
         {
-            throw new ConfigurationException("init_lora_weights 'eva' looks at the layers' inputs: give calibration data (--init-data), or an adapter that was started so.");
+            throw new ConfigurationException("init_lora_weights 'eva' looks at the layers' inputs: it needs calibration data (TrainingGraphOptions.Statistics; train takes its own data), or an adapter that was started so.");
         }
 
         foreach (LoraLayer layer in plan.Layers.Where(l => !l.IsEmbedding))
         {
-            InputDirections directions = InputDirections.Of(statistics.Inputs(layer.Module.Path), layer.Rank, plan.EvaWhitens);
+            InputDirections directions = InputDirections.Of(statistics.Inputs(layer.Module.Path, countedOnly: true), layer.Rank, plan.EvaWhitens);
             preparation.Start(layer.A, directions.Vectors.Values);
             preparation.Start(layer.B, new float[layer.B.ElementCount]);
         }

@@ -84,6 +84,12 @@ public sealed class LoraConfig : AdapterConfig
     /// <summary><c>use_dora</c>: train the length of each output's weight apart from its direction.</summary>
     public bool UseDora { get; set; }
 
+    /// <summary>
+    /// Whether A keeps its first values, as LoRA-FA's optimizer wants it. Not part of PEFT's configuration: there the optimizer
+    /// freezes A.
+    /// </summary>
+    public bool FreezesA { get; set; }
+
     /// <summary><c>trainable_token_indices</c>: rows of embeddings that are trained, by name of the embedding.</summary>
     public IReadOnlyDictionary<string, IReadOnlyList<int>> TrainableTokens { get; set; } = new Dictionary<string, IReadOnlyList<int>>();
 

@@ -60,6 +60,15 @@ public sealed class LoraPlan : AdapterPlan
     public override IReadOnlyDictionary<string, string> Duplicates => _duplicates;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string> ObservedModules => _config.Initialization is LoraInitialization.Eva or LoraInitialization.Corda
+        ? [.. Layers.Where(l => !l.IsEmbedding).Select(l => l.Module.Path)]
+        : [];
+
+    /// <inheritdoc/>
+    public override AdapterConfig ConfigFor(ILayerStatistics statistics) =>
+        _config.Initialization == LoraInitialization.Eva ? EvaAllocation.Redistribute(this, _config, statistics) : _config;
+
+    /// <inheritdoc/>
     public override void Insert(AdapterInsertionContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
@@ -115,11 +124,26 @@ public sealed class LoraPlan : AdapterPlan
         LoraInitializer initializer = new(_config.Initialization, module.Path, rank, module.InFeatures, module.OutFeatures);
         AdapterTensor a = Tensor(module, isEmbedding ? "lora_embedding_A" : "lora_A.weight", [rank, module.InFeatures], isEmbedding ? initializer.EmbeddingA : initializer.A);
         AdapterTensor b = Tensor(module, isEmbedding ? "lora_embedding_B" : "lora_B.weight", [module.OutFeatures, rank], isEmbedding ? LoraInitializer.EmbeddingB : initializer.B);
+        if (_config.FreezesA && !isEmbedding)
+        {
+            AdapterTensor frozen = a with { IsTrained = false };
+            a = frozen;
+            b = b with { Preconditioner = values => FreePart(new Matrix(rank, (int)module.InFeatures, values(frozen)), scaling) };
+        }
+
         AdapterTensor? bias = _config.HasLoraBias && !isEmbedding ? Tensor(module, "lora_B.bias", [module.OutFeatures], initializer.B) : null;
         LoraLayer layer = new(module, rank, scaling, a, b, bias, null);
         return _config.UseDora
             ? layer with { Magnitude = Tensor(module, "lora_magnitude_vector", [module.OutFeatures], (start, values) => DoraScale.Start(layer, start.Of(a), start.Of(b)).CopyTo(values)) }
             : layer;
+    }
+
+    // LoRA-FA: g_B = 1/s^2 dB (A A^T + eps I)^-1, the B whose change comes nearest to full fine-tuning's.
+    private static Matrix FreePart(Matrix a, double scaling)
+    {
+        Matrix inverse = Decompositions.PseudoInverse(a.Multiply(a.Transpose()), 1e-8);
+        inverse.Scale((float)(1 / (scaling * scaling)));
+        return inverse;
     }
 
     // DoRA: each output's row gets the length m.

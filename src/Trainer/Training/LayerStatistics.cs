@@ -1,0 +1,101 @@
+using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.LinearAlgebra;
+using OrtQLoRA.Graph.Linears;
+using OrtQLoRA.Graph.Passes;
+using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Engines;
+
+namespace OrtQLoRA.Trainer.Training;
+
+/// <summary>Inputs of layers over the first training examples, one example at a time and without padding.</summary>
+internal sealed class LayerStatistics : ILayerStatistics
+{
+    /// <summary>Examples that are looked at: covariances of some thousand positions change little after.</summary>
+    private const int MostExamples = 64;
+
+    private readonly Dictionary<string, List<Matrix>> _all = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<Matrix>> _counted = new(StringComparer.Ordinal);
+
+    private LayerStatistics(IEnumerable<string> modules)
+    {
+        foreach (string module in modules)
+        {
+            _all[module] = [];
+            _counted[module] = [];
+        }
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<Matrix> Inputs(string modulePath, bool countedOnly) =>
+        (countedOnly ? _counted : _all).TryGetValue(modulePath, out List<Matrix>? found) && found.Count > 0
+            ? found
+            : throw new ConfigurationException($"The inputs of module '{modulePath}' were not recorded, or no position of the data counts.");
+
+    /// <summary>Runs the base model and records.</summary>
+    /// <param name="model">The base model; not changed.</param>
+    /// <param name="modules">Paths of the layers to observe.</param>
+    /// <param name="examples">Training examples.</param>
+    /// <param name="collator">Fills the model's inputs from one example.</param>
+    internal static LayerStatistics Collect(
+        OnnxModel model, IReadOnlyList<string> modules, IReadOnlyList<TrainingExample> examples, DataCollator collator)
+    {
+        OnnxModel work = ModelCloner.Clone(model);
+        NormalisationPipeline.ForTraining().Run(work);
+        LinearSites sites = LinearFinder.Find(work);
+        Dictionary<string, string> outputOf = [];
+        foreach (string path in modules)
+        {
+            LinearSite site = sites.Find(path)!.Sites[0];
+            if (site.IsWeightLeft)
+            {
+                throw new ConfigurationException($"Module '{path}' multiplies from the left (W x); initializations that look at data do not serve it. Exclude it or choose another init_lora_weights.");
+            }
+
+            GraphBuilder builder = new(work.Graph, work.Opset, site.Node) { Scope = path + "/observed/" };
+            Value observed = builder.Cast(builder.Op("Identity", [site.Input]), DataType.Float);
+            work.Graph.AddOutput(observed);
+            outputOf[path] = observed.Name;
+        }
+
+        LayerStatistics statistics = new(modules);
+        using GraphRunner runner = new(work);
+        foreach (TrainingExample example in examples.Take(MostExamples))
+        {
+            Batch batch = collator.Collate([example]);
+            IReadOnlyDictionary<string, DenseTensor> results = runner.Run(batch.Inputs, [.. outputOf.Values]);
+            foreach ((string path, string output) in outputOf)
+            {
+                statistics.Add(path, results[output], example);
+            }
+        }
+
+        return statistics;
+    }
+
+    private void Add(string path, DenseTensor input, TrainingExample example)
+    {
+        int width = (int)input.Dims[^1];
+        float[] values = input.ToFloats();
+        int rows = values.Length / width;
+        int[] attended = [.. Enumerable.Range(0, rows).Where(i => rows != example.InputIds.Length || example.AttentionMask is null || example.AttentionMask[i] != 0)];
+        int[] counted = [.. attended.Where(i => rows != example.InputIds.Length || example.Labels is null || example.Labels[i] != TrainingExample.IgnoreIndex)];
+        Append(_all[path], attended);
+        Append(_counted[path], counted);
+
+        void Append(List<Matrix> batches, int[] chosen)
+        {
+            if (chosen.Length > 0)
+            {
+                Matrix matrix = new(chosen.Length, width);
+                for (int i = 0; i < chosen.Length; i++)
+                {
+                    values.AsSpan(chosen[i] * width, width).CopyTo(matrix.Row(i));
+                }
+
+                batches.Add(matrix);
+            }
+        }
+    }
+}
