@@ -79,8 +79,12 @@ internal sealed class LayerStatistics : ILayerStatistics
         int width = (int)input.Dims[^1];
         float[] values = input.ToFloats();
         int rows = values.Length / width;
-        int[] attended = [.. Enumerable.Range(0, rows).Where(i => rows != example.InputIds.Length || example.AttentionMask is null || example.AttentionMask[i] != 0)];
-        int[] counted = [.. attended.Where(i => rows != example.InputIds.Length || example.Labels is null || example.Labels[i] != TrainingExample.IgnoreIndex)];
+
+        // Layers behind a pooler have one row for the whole example.
+        int tokens = example.InputIds.Length;
+        bool isByToken = tokens > 0 && rows >= tokens;
+        int[] attended = [.. Enumerable.Range(0, isByToken ? tokens : rows).Where(i => !isByToken || example.AttentionMask is null || example.AttentionMask[i] != 0)];
+        int[] counted = [.. attended.Where(i => !isByToken || example.Labels is null || example.Labels[i] != TrainingExample.IgnoreIndex)];
         Append(_all[path], attended);
         Append(_counted[path], counted);
 

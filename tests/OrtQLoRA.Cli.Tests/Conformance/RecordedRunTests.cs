@@ -64,7 +64,7 @@ public sealed class RecordedRunTests
 
         CommandLine.Succeed(
             "train", "--model", run.Model, "--data", data, "--eval-data", data, "--out", output, "--targets", "q_proj,v_proj", "--rank", "4", "--alpha", "4",
-            "--init-lora-weights", start, "--quant", quantization, "--batch", "2", "--max-steps", "2", "--lr", "0.001", "--no-shuffle");
+            "--init-lora-weights", start, "--quant", quantization, "--batch", run.Flags[run.Flags.ToList().IndexOf("--batch") + 1], "--max-steps", "2", "--lr", "0.001", "--no-shuffle");
         CommandLine.Succeed("export", "--run", output, "--to", "merged", "--output", folder.File("merged.onnx"));
 
         using JsonDocument trained = JsonDocument.Parse(File.ReadAllText(Path.Combine(output, "eval.json")));
