@@ -67,6 +67,31 @@ public sealed class ExportCommandTests
     }
 
     [TestMethod]
+    public void Export_Unmerge_GivesTheBaseBack()
+    {
+        string adapter = Path.Combine(Run, "adapter");
+        string model = Folder.File("base/model.onnx");
+        string merged = Folder.File("unmerge/merged.onnx");
+        string output = Folder.File("unmerge/base.onnx");
+        CommandLine.Succeed("export", "--model", model, "--adapter", adapter, "--output", merged);
+
+        CommandLine.Succeed("export", "--to", "unmerge", "--model", merged, "--run", Run, "--output", output);
+
+        using OnnxModel before = OnnxModelReader.Read(model);
+        using OnnxModel changed = OnnxModelReader.Read(merged);
+        using OnnxModel after = OnnxModelReader.Read(output);
+        int different = 0;
+        foreach (Value value in before.Graph.Initializers.Where(i => i.ElementType == DataType.Float))
+        {
+            TensorAssert.AreClose(value.Initializer!, after.Graph.GetValue(value.Name).Initializer!, 1e-6, value.Name);
+            different += value.Initializer!.ToFloats().SequenceEqual(changed.Graph.GetValue(value.Name).Initializer!.ToFloats()) ? 0 : 1;
+        }
+
+        Assert.IsGreaterThan(5, different);
+        StringAssert.Contains(CommandLine.Fail("export", "--to", "unmerge", "--run", Run, "--output", output), "--model");
+    }
+
+    [TestMethod]
     public void Export_TritonTarget_DescribesInputsAndOutputs()
     {
         string output = Folder.File("repository");

@@ -12,6 +12,7 @@ namespace OrtQLoRA.ExportTool;
 internal sealed class ExportFlags
 {
     private const string Triton = "triton";
+    private const string Unmerge = "unmerge";
     private const string Trained = "trained";
     private const string Original = "original";
 
@@ -22,6 +23,7 @@ internal sealed class ExportFlags
         ["adapter"] = ExportKind.Adapter,
         ["peft"] = ExportKind.Peft,
         ["eetq"] = ExportKind.Eetq,
+        [Unmerge] = ExportKind.Merged,
         [Triton] = ExportKind.Merged,
     };
 
@@ -71,6 +73,9 @@ internal sealed class ExportFlags
     /// <summary>The run folder, if one is given.</summary>
     internal string? Run(ParseResult result) => result.GetValue(_run);
 
+    /// <summary>Whether an adapter is taken out of a merged model.</summary>
+    internal bool IsUnmerge(ParseResult result) => result.GetValue(_to) == Unmerge;
+
     /// <summary>What to export.</summary>
     /// <exception cref="ConfigurationException">Neither a run nor a model with an adapter is given, or both.</exception>
     internal ExportSource Source(ParseResult result)
@@ -80,6 +85,13 @@ internal sealed class ExportFlags
         string? adapter = result.GetValue(_adapter);
         string quant = result.GetValue(_quant)!;
         string? baseWeights = result.GetValue(_baseWeights);
+        if (IsUnmerge(result))
+        {
+            return model is not null && (adapter is null) != (Run(result) is null)
+                ? new ExportSource { Model = model, Adapter = adapter ?? Path.Combine(Run(result)!, "adapter"), IsUnmerge = true }
+                : throw new ConfigurationException("--to unmerge takes the merged model as --model, and --adapter or --run for the adapter to subtract.");
+        }
+
         switch (Run(result), model, adapter)
         {
             case (string run, _, null):

@@ -21,6 +21,9 @@ public sealed class ExportSource
     /// <summary>Checkpoint that supplied the model's weights in training; null for the model's own.</summary>
     public string? BaseWeights { get; init; }
 
+    /// <summary>Whether <see cref="Model"/> is a merged model, from which <see cref="ExportKind.Merged"/> takes the adapter out again.</summary>
+    public bool IsUnmerge { get; init; }
+
     /// <summary>Hash of the base weights that the adapter was trained on (<see cref="WeightHash"/>); null if not known.</summary>
     public string? BaseHash { get; init; }
 

@@ -12,6 +12,9 @@ public sealed class MergeOptions
     /// </summary>
     public IWeightFormat? Format { get; init; }
 
+    /// <summary>Whether the adapter is taken out of a merged model again, rather than put in. Default false.</summary>
+    public bool IsUnmerge { get; init; }
+
     /// <summary>
     /// Paths of the modules that were quantized in training (<see cref="QuantizationReport.Layers"/>); null for the
     /// format's default choice, modules to save aside. Without <see cref="Format"/> it has no effect.

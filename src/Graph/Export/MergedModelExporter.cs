@@ -73,7 +73,7 @@ public static class MergedModelExporter
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
         plan.RequireMergeable();
-        WeightMerge merge = new(sites, new InitialTensors(plan, adapter, seed: 0));
+        WeightMerge merge = new(sites, new InitialTensors(plan, adapter, seed: 0)) { IsUnmerge = options.IsUnmerge };
         foreach (TrainedWeight weight in plan.TrainedWeights)
         {
             merge.Replace(weight);

@@ -128,7 +128,7 @@ public static class ModelExporter
     private static int Merge(OnnxModel model, AdapterWeights adapter, ExportSource source)
     {
         int before = DenseWeights.Quantized(LinearFinder.Find(model)).Count();
-        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat });
+        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat, IsUnmerge = source.IsUnmerge });
         return before - DenseWeights.Quantized(LinearFinder.Find(model)).Count();
     }
 

@@ -21,6 +21,9 @@ public sealed class WeightMerge
         Initializers = new MergedInitializers(sites);
     }
 
+    /// <summary>Whether low-rank changes and biases are subtracted; other changes cannot be taken back.</summary>
+    internal bool IsUnmerge { get; init; }
+
     /// <summary>Where the changes go.</summary>
     internal MergedInitializers Initializers { get; }
 
@@ -39,7 +42,7 @@ public sealed class WeightMerge
     /// <param name="scaling">Multiplies the product.</param>
     /// <exception cref="ConfigurationException">The weight is held in a quantized form.</exception>
     public void AddLowRank(LinearModule module, float[] a, float[] b, int rank, double scaling) =>
-        Add(module, new WeightChange(new LowRankFactors(a, b, rank, scaling), null));
+        Add(module, new WeightChange(new LowRankFactors(a, b, rank, IsUnmerge ? -scaling : scaling), null));
 
     /// <summary>
     /// Changes a module's weight as a whole matrix: [out, in], an embedding's [vocabulary, dim]. Changes of one module follow
@@ -49,12 +52,17 @@ public sealed class WeightMerge
     /// <param name="module">A linear layer or embedding.</param>
     /// <param name="change">Gives the new weight, of the same shape; it may change its argument and return it.</param>
     /// <exception cref="ConfigurationException">The weight is held in a quantized form.</exception>
-    public void Transform(LinearModule module, Func<Matrix, Matrix> change) => Add(module, new WeightChange(null, change));
+    public void Transform(LinearModule module, Func<Matrix, Matrix> change)
+    {
+        RequireMerge();
+        Add(module, new WeightChange(null, change));
+    }
 
     /// <summary>Multiplies a module's bias [out], if it has one, by a vector.</summary>
     public void ScaleBias(LinearModule module, float[] factors)
     {
         ArgumentNullException.ThrowIfNull(module);
+        RequireMerge();
         Initializers.ScaleBias(module, factors);
     }
 
@@ -64,6 +72,11 @@ public sealed class WeightMerge
     {
         ArgumentNullException.ThrowIfNull(module);
         ArgumentNullException.ThrowIfNull(values);
+        if (IsUnmerge)
+        {
+            values = Array.ConvertAll(values, v => -v);
+        }
+
         if (_biases.TryGetValue(module, out float[]? sum))
         {
             System.Numerics.Tensors.TensorPrimitives.Add(sum, values, sum);
@@ -77,6 +90,8 @@ public sealed class WeightMerge
     /// <summary>Replaces a trained weight.</summary>
     internal void Replace(TrainedWeight weight)
     {
+        RequireMerge();
+
         // In the orientation of the parameter's own initializer; a tied head may hold the other one.
         ITensor value = _initial!.Of(weight);
         foreach (ModelParameter parameter in weight.Tied.Prepend(weight.Parameter))
@@ -105,6 +120,14 @@ public sealed class WeightMerge
         foreach ((LinearModule module, float[] values) in _biases)
         {
             Initializers.AddToBias(module, values);
+        }
+    }
+
+    private void RequireMerge()
+    {
+        if (IsUnmerge)
+        {
+            throw new ConfigurationException("The adapter replaces weights or changes them in a way that cannot be taken back; only LoRA can be subtracted from a merged model. Use the base model's own file.");
         }
     }
 

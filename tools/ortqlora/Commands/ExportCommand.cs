@@ -34,7 +34,7 @@ internal static class ExportCommand
             ExportOptions options = flags.Options(result);
             ExportResult export = ModelExporter.Export(flags.Source(result), options);
             ExportFlags.Print(export, context.Output, context.Error);
-            if (!result.GetValue(noVerify) && flags.Run(result) is string folder && export.Model is not null)
+            if (!result.GetValue(noVerify) && flags.Run(result) is string folder && export.Model is not null && !flags.IsUnmerge(result))
             {
                 Verify(context, RunFolder.Open(folder), export, options);
             }
