@@ -34,13 +34,14 @@ internal static class BenchCommand
         Option<string> quant = new("--quant") { Description = "How frozen weights are kept.", HelpName = OptionText.Choices<QuantizationKind>(), DefaultValueFactory = _ => "none" };
         Option<string> ops = new("--ops") { Description = "Operators of the training graph.", HelpName = OptionText.Choices<OpsMode>(), DefaultValueFactory = _ => "auto" };
         Option<string> compute = new("--compute") { Description = "Arithmetic of native products.", HelpName = OptionText.Choices<Int8Compute>(), DefaultValueFactory = _ => "fp32" };
+        Option<string> engine = new("--engine") { Description = "What runs the steps; ort-training needs a build with -p:OrtFlavor=Training.", HelpName = OptionText.Choices<EngineKind>(), DefaultValueFactory = _ => OptionText.Name(EngineKind.Session) };
         Option<string> device = new("--device") { Description = "Where the graph runs.", HelpName = "cpu|cuda|cuda:N", DefaultValueFactory = _ => "cpu" };
         Option<string> precision = new("--precision") { Description = "Precision of products and activations.", HelpName = OptionText.Choices<ComputePrecision>(), DefaultValueFactory = _ => "fp32" };
         Option<bool> tf32 = new("--tf32") { Description = "Let fp32 products on a GPU round their operands to TF32." };
         Option<string> profile = new("--profile") { Description = "Prefix of a profile of the training session.", HelpName = "PREFIX" };
         Command command = new("step", "Time training steps of a Llama with random weights.")
         {
-            hidden, mlp, layers, heads, keyValueHeads, tied, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, device, precision, tf32, profile,
+            hidden, mlp, layers, heads, keyValueHeads, tied, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, engine, device, precision, tf32, profile,
         };
         command.SetAction(result =>
         {
@@ -64,6 +65,7 @@ internal static class BenchCommand
                 Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!),
                 Ops = OptionText.ChoiceOf<OpsMode>("--ops", result.GetValue(ops)!),
                 Compute = OptionText.ChoiceOf<Int8Compute>("--compute", result.GetValue(compute)!),
+                Engine = OptionText.ChoiceOf<EngineKind>("--engine", result.GetValue(engine)!),
                 Device = ExecutionDevice.Parse(result.GetValue(device)!),
                 Precision = OptionText.ChoiceOf<ComputePrecision>("--precision", result.GetValue(precision)!),
                 UseTf32 = result.GetValue(tf32),
@@ -84,7 +86,7 @@ internal static class BenchCommand
         StepBenchmarkResult result = StepBenchmark.Run(model, options, length, warmup, steps, progress);
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
+            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, engine {OptionText.Name(options.Engine)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB{(result.DeviceBytes is long bytes ? $" and {bytes / 1e6:F0} MB on the GPU" : "")}, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
