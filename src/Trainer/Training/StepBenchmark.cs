@@ -34,7 +34,7 @@ public static class StepBenchmark
             long started = Stopwatch.GetTimestamp();
             setup.Engine.LazyResetGrad();
             loss = batch.Train(setup.Engine, 1);
-            long mid = Stopwatch.GetTimestamp(); setup.Engine.OptimizerStep(); if (Environment.GetEnvironmentVariable("T") is not null) { Console.Error.WriteLine($"flt {System.IO.File.ReadAllText("/proc/self/stat").Split(' ')[9]} opt {Stopwatch.GetElapsedTime(mid).TotalMilliseconds:F1} all {Stopwatch.GetElapsedTime(started).TotalMilliseconds:F1}"); }
+            setup.Engine.OptimizerStep();
             if (step >= 0)
             {
                 seconds[step] = Stopwatch.GetElapsedTime(started).TotalSeconds;
