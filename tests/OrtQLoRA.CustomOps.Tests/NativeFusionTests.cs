@@ -36,12 +36,14 @@ public sealed class NativeFusionTests
             Value heads = b.Transpose(x, 0, 2, 1, 3);
             Value y = Attend(b, b.MatMul(heads, b.Transpose(x, 0, 2, 3, 1)), heads);
             return b.Reshape(b.Transpose(y, 0, 2, 1, 3), 2, 5, 24);
-        }),
+        }
+        ),
         ["attention, grouped queries"] = ("Attention", [2, 2, 5, 8], (b, x) =>
         {
             Value many = b.Reshape(b.Expand(b.Unsqueeze(x, 2), b.Int64s(2, 2, 3, 5, 8)), 2, 6, 5, 8);
             return Attend(b, b.MatMul(b.Concat(1, x, x, x), b.Transpose(many, 0, 1, 3, 2)), many);
-        }),
+        }
+        ),
     };
 
     public static IEnumerable<object[]> Names => Patterns.Keys.Select(n => new object[] { n });
