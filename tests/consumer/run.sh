@@ -9,7 +9,7 @@ for project in Graph CustomOps Trainer; do
   dotnet pack "$root/src/$project" -v quiet -nologo -o "$work/feed" "$@"
 done
 for package in "$work"/feed/*.nupkg; do
-  unzip -l "$package" | grep -q README.md || { echo "$package has no README." >&2; exit 1; }
+  unzip -l "$package" | grep README.md >/dev/null || { echo "$package has no README." >&2; exit 1; }
 done
 cp "$root"/tests/consumer/* "$work"
 cd "$work"
