@@ -25,6 +25,11 @@ public static class DataFile
             BadLines faults = new(requirements);
             bool streams = requirements.Streaming == StreamingMode.Always
                 || (requirements.Streaming == StreamingMode.Auto && files.Sum(f => new FileInfo(f).Length) > StreamingThreshold);
+            if (requirements.Streaming == StreamingMode.Always && files.FirstOrDefault(f => !RecordFormats.IsLines(f)) is string whole)
+            {
+                throw new TrainingDataException($"The data file '{whole}' is no JSON lines file, and only those are streamed: convert it to .jsonl, or pass --streaming auto, which reads it into memory.");
+            }
+
             IReadOnlyList<TrainingExample> examples = streams && files.All(RecordFormats.IsLines)
                 ? StreamedExamples.Open(files, requirements, faults)
                 : [.. files.SelectMany(f => ReadFile(f, requirements, faults))];

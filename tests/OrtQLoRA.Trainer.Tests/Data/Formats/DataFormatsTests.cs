@@ -93,6 +93,15 @@ public sealed class DataFormatsTests
     }
 
     [TestMethod]
+    public void Read_StreamingATable_IsRefused()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.Write("d.csv", "text\nab\n");
+
+        StringAssert.Contains(Assert.ThrowsExactly<TrainingDataException>(() => DataFile.Read(path, Causal with { Streaming = StreamingMode.Always })).Message, "--streaming auto");
+    }
+
+    [TestMethod]
     [DataRow(StreamingMode.Never)]
     [DataRow(StreamingMode.Always)]
     public void Read_InvalidUtf8_NamesLineAndColumn(StreamingMode streaming)
