@@ -17,7 +17,7 @@ public sealed class OnnxModelReaderTests
     {
         using TemporaryFolder folder = new();
         StringAssert.Contains(Assert.ThrowsExactly<ModelFormatException>(() => OnnxModelReader.Read(folder.File("no.onnx"))).Message, "does not exist");
-        StringAssert.Contains(Assert.ThrowsExactly<ModelFormatException>(() => OnnxModelReader.Read(folder.Path)).Message, "is a folder");
+        StringAssert.Contains(Assert.ThrowsExactly<ModelFormatException>(() => OnnxModelReader.Read(folder.Path)).Message, "holds no ONNX model");
     }
 
     [TestMethod]
