@@ -8,13 +8,15 @@ namespace OrtQLoRA.Graph.IO;
 /// </summary>
 public sealed unsafe class MappedFile : IDisposable
 {
+    private readonly FileStream _stream;
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
 
-    private MappedFile(string path, long length, MemoryMappedFile file, MemoryMappedViewAccessor view)
+    private MappedFile(string path, long length, FileStream stream, MemoryMappedFile file, MemoryMappedViewAccessor view)
     {
         Path = path;
         Length = length;
+        _stream = stream;
         _file = file;
         _view = view;
     }
@@ -62,8 +64,8 @@ public sealed unsafe class MappedFile : IDisposable
             FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
             long length = stream.Length;
             MemoryMappedFile file = MemoryMappedFile.CreateFromFile(
-                stream, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
-            return new MappedFile(path, length, file, file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read));
+                stream, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            return new MappedFile(path, length, stream, file, file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
@@ -71,25 +73,25 @@ public sealed unsafe class MappedFile : IDisposable
         }
     }
 
-    /// <summary>Copies bytes out of the file.</summary>
+    /// <summary>
+    /// Copies bytes out of the file. They are read rather than copied from the mapping, whose pages would count as memory of this
+    /// process once touched.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">The range lies outside the file.</exception>
     /// <exception cref="ObjectDisposedException">The file is disposed.</exception>
     public void CopyTo(long offset, Span<byte> destination)
     {
         CheckRange(offset, destination.Length);
-        byte* pointer = null;
-        try
+        while (destination.Length > 0)
         {
-            // Holding the pointer keeps a concurrent Dispose from unmapping under the copy.
-            _view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
-            new ReadOnlySpan<byte>(pointer + _view.PointerOffset + offset, destination.Length).CopyTo(destination);
-        }
-        finally
-        {
-            if (pointer is not null)
+            int count = RandomAccess.Read(_stream.SafeFileHandle, destination, offset);
+            if (count == 0)
             {
-                _view.SafeMemoryMappedViewHandle.ReleasePointer();
+                throw new ModelFormatException($"'{Path}' has become shorter than the {Length} bytes it had when it was opened. Do not change files while they are read.");
             }
+
+            destination = destination[count..];
+            offset += count;
         }
     }
 
@@ -107,6 +109,7 @@ public sealed unsafe class MappedFile : IDisposable
     {
         _view.Dispose();
         _file.Dispose();
+        _stream.Dispose();
     }
 
     private void CheckRange(long offset, int length)

@@ -46,7 +46,7 @@ internal static class ModelFileWriter
                 return new ExternalDataOptions
                 {
                     FileName = isSameName ? Path.GetFileName(original.DataFiles[0].Path) : null,
-                    Threshold = original.SmallestOutside,
+                    Threshold = Math.Min(original.SmallestOutside, new ExternalDataOptions().Threshold),
                     LargestFile = original.DataFiles.Count > 1 ? original.DataFiles.Max(f => f.Length) : long.MaxValue,
                 };
             default:
