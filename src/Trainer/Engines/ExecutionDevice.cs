@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.ML.OnnxRuntime;
 using OrtQLoRA.Graph;
 
 namespace OrtQLoRA.Trainer.Engines;
@@ -16,6 +17,9 @@ public readonly record struct ExecutionDevice
 
     /// <summary>The processor.</summary>
     public static ExecutionDevice Cpu => default;
+
+    /// <summary>Whether the ONNX Runtime in use was built with the CUDA execution provider.</summary>
+    public static bool HasCudaProvider => OrtEnv.Instance().GetAvailableProviders().Contains("CUDAExecutionProvider", StringComparer.Ordinal);
 
     /// <summary>Whether it is a GPU under ONNX Runtime's CUDA execution provider.</summary>
     public bool IsCuda { get; }

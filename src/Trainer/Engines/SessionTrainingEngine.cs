@@ -60,12 +60,13 @@ public sealed class SessionTrainingEngine : ITrainingEngine
                 }
             }
 
-            _lossScaler = artifacts.TrainingModel.Graph.Inputs.Any(i => i.Name == ArtifactNames.LossScale) ? new LossScaler() : null;
+            HashSet<string> inputs = [.. artifacts.TrainingModel.Graph.Inputs.Select(i => i.Name)];
+            _lossScaler = inputs.Contains(ArtifactNames.LossScale) ? new LossScaler() : null;
             (string Name, OrtValue Value)[] scalars =
             [
                 (ArtifactNames.LossWeight, Scalar(_lossWeight)), (ArtifactNames.LossScale, Scalar(_lossScale)), (ArtifactNames.Pass, Scalar(_pass)),
             ];
-            _scalarInputs = [.. scalars.Where(s => artifacts.TrainingModel.Graph.Inputs.Any(i => i.Name == s.Name))];
+            _scalarInputs = [.. scalars.Where(s => inputs.Contains(s.Name))];
             _trainingSession = Own(_factory.Create(artifacts.TrainingModel, "training", profile: true));
             _trainingBinding = Own(_trainingSession.CreateIoBinding());
             BindTraining();

@@ -37,13 +37,14 @@ internal static class DoctorCommand
         yield return ("Vector width", $"{System.Numerics.Vector<byte>.Count * 8} bits{Instructions()}");
         yield return ("Memory", $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1e9:F1} GB");
         yield return ("ONNX Runtime", $"{OrtEnv.Instance().GetVersionString()}, providers {string.Join(", ", OrtEnv.Instance().GetAvailableProviders())}");
-        foreach (NvidiaDevice gpu in NvidiaDevice.All())
+        IReadOnlyList<NvidiaDevice> gpus = NvidiaDevice.All();
+        foreach (NvidiaDevice gpu in gpus)
         {
             yield return ($"GPU {gpu.Index}", $"{gpu.Name}, {gpu.TotalBytes / 1e9:F1} GB, {gpu.UsedBytes / 1e9:F1} GB in use, driver {gpu.DriverVersion}");
         }
 
-        yield return ("CUDA provider", OrtEnv.Instance().GetAvailableProviders().Contains("CUDAExecutionProvider", StringComparer.Ordinal)
-            ? NvidiaDevice.All().Count > 0 ? "yes: --device cuda" : "in this build, but the driver shows no NVIDIA GPU"
+        yield return ("CUDA provider", ExecutionDevice.HasCudaProvider
+            ? gpus.Count > 0 ? "yes: --device cuda" : "in this build, but the driver shows no NVIDIA GPU"
             : "no: build with -p:OrtFlavor=Gpu to train with --device cuda");
         yield return ("Portable operators", "yes: every graph trains on ONNX Runtime's own operators");
         yield return CustomOpLibrary.TryLoad(out CustomOpLibrary? library, out string? reason)

@@ -6,11 +6,9 @@ namespace OrtQLoRA.Trainer.Engines.Session;
 /// <summary>Puts ONNX Runtime's CUDA execution provider into session options.</summary>
 internal static class CudaProvider
 {
-    internal const string Name = "CUDAExecutionProvider";
-
     internal static void Append(SessionOptions session, EngineOptions options)
     {
-        if (!OrtEnv.Instance().GetAvailableProviders().Contains(Name, StringComparer.Ordinal))
+        if (!ExecutionDevice.HasCudaProvider)
         {
             throw new EngineException(
                 $"Device '{options.Device}' needs ONNX Runtime's CUDA provider; this build has {string.Join(", ", OrtEnv.Instance().GetAvailableProviders())}. "
