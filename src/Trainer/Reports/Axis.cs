@@ -5,10 +5,15 @@ namespace OrtQLoRA.Trainer.Reports;
 /// <param name="High">Highest value, above the lowest.</param>
 internal readonly record struct Axis(double Low, double High)
 {
+    /// <summary>Extent, as a share of the values themselves, below which differences are rounding: ticks so close would not differ as numbers.</summary>
+    private const double SmallestExtent = 1e-9;
+
     internal double Span => High - Low;
 
     /// <summary>An axis over a range; a range without extent is widened.</summary>
-    internal static Axis Of(double low, double high) => high > low ? new Axis(low, high) : new Axis(low - (Math.Abs(low) * 0.1) - 1e-9, high + (Math.Abs(high) * 0.1) + 1e-9);
+    internal static Axis Of(double low, double high) => high - low > SmallestExtent * Math.Max(Math.Abs(low), Math.Abs(high))
+        ? new Axis(low, high)
+        : new Axis(low - (Math.Abs(low) * 0.1) - 1e-9, high + (Math.Abs(high) * 0.1) + 1e-9);
 
     /// <summary>The axis widened to whole ticks.</summary>
     internal Axis Rounded()
