@@ -68,7 +68,7 @@ public static partial class QLoraTrainer
 
         WriteFacts(folder, options, setup, material.Model);
         callback.OnRunStart(new TrainingRunInfo(
-            loop.TotalSteps, material.Examples.Count, setup.Engine.Parameters.Sum(p => p.ElementCount), setup.FrozenParameters, setup.AdaptedModules)
+            loop.TotalSteps, material.Unpacked.Count, setup.Engine.Parameters.Sum(p => p.ElementCount), setup.FrozenParameters, setup.AdaptedModules)
         {
             CompletedSteps = run.CompletedSteps,
         });
@@ -79,7 +79,7 @@ public static partial class QLoraTrainer
             RunFolder.WriteText(folder.EvaluationFile, JsonSerializer.Serialize(evaluation, Indented));
         }
 
-        new SampleWriter(setup, material.Collator, material.Data.Tokenizer).Write(folder, material.EvalExamples ?? material.Examples, options.Samples);
+        new SampleWriter(setup, material.Collator, material.Data.Tokenizer).Write(folder, material.EvalExamples ?? material.Unpacked, options.Samples);
         if (options.Report)
         {
             RunReport.Write(folder);

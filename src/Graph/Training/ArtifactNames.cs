@@ -27,6 +27,12 @@ public static class ArtifactNames
     /// <summary>Input of the training and eval models for regression: the values to reach.</summary>
     public const string Target = "target";
 
+    /// <summary>Input of the training and eval models of packed data: int64 [batch, sequence], the number of each token's example in its row from 1, 0 for padding.</summary>
+    public const string SegmentIds = "segment_ids";
+
+    /// <summary>The same for the position of each token in its example; there only if the model counts positions itself.</summary>
+    public const string SegmentPositions = "segment_positions";
+
     /// <summary>Input of the optimizer model: float scalar.</summary>
     public const string LearningRate = "learning_rate";
 

@@ -8,6 +8,7 @@ using OrtQLoRA.Graph.Passes.MixedPrecision;
 using OrtQLoRA.Graph.Quantization;
 using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Graph.Rewriting.Rules;
+using OrtQLoRA.Graph.Training.Packing;
 
 namespace OrtQLoRA.Graph.Training;
 
@@ -27,7 +28,17 @@ public static class TrainingGraphBuilder
     public static TrainingGraph Build(OnnxModel model, TrainingGraphOptions options)
     {
         OnnxModel training = ModelCloner.Clone(model);
+        if (options.Packing)
+        {
+            PackingPass.AlignInputs(training);
+        }
+
         NormalisationPipeline.ForTrainingWithoutCache(MayBeTrained).Run(training);
+        if (options.Packing)
+        {
+            new PackingPass().Run(training);
+        }
+
         new SlicedWeightPass().Run(training);
         new RewritePass(new PowStrengthReduction()).Run(training);
         new DeadNodeEliminationPass().Run(training);

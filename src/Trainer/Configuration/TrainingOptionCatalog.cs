@@ -99,6 +99,7 @@ public static class TrainingOptionCatalog
         new("shuffle-buffer", "N", "Examples among which shuffling draws the next; all by default, 65536 where data are streamed.", (o, t) => o.ShuffleBuffer = OptionText.Int(t), o => o.ShuffleBuffer),
         Choice<LossTokens>("loss-on", "Tokens that count in the loss; auto: completions, the assistant's turns, all of plain texts.", (o, v) => o.LossOn = v, o => o.LossOn),
         new("chat-template", "FILE|NAME", "Template for lines that hold messages; the tokenizer's by default.", (o, t) => o.ChatTemplate = t, o => o.ChatTemplate),
+        Switch("packing", "Put several examples into each row of --max-length tokens; they do not see each other (causal-lm).", (o, v) => o.Packing = v, o => o.Packing),
         Switch("group-by-length", "Make batches of examples of about one length.", (o, v) => o.GroupByLength = v, o => o.GroupByLength),
         Choice<TruncationPolicy>("truncation", "What happens to lines longer than --max-length; right cuts their end, by default.", (o, v) => o.Truncation = v, o => o.Truncation),
         Choice<PaddingPolicy>("padding", "Length to which the rows of a batch are padded; longest by default.", (o, v) => o.Padding = v, o => o.Padding),

@@ -292,6 +292,9 @@ public sealed class TrainingOptions
     /// <summary>Padded lengths are multiples of this; 1 for any.</summary>
     public int PadToMultiple { get; set; } = 1;
 
+    /// <summary>Whether rows of <see cref="MaxLength"/> tokens hold several examples that do not see each other (causal-lm).</summary>
+    public bool Packing { get; set; }
+
     /// <summary>Whether batches are made of examples of about one length.</summary>
     public bool GroupByLength { get; set; }
 

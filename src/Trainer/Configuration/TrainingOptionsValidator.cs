@@ -53,6 +53,10 @@ internal static class TrainingOptionsValidator
         Require(o.ShuffleBuffer is null or > 0, $"--shuffle-buffer is {o.ShuffleBuffer}; it must be at least 1.");
         Require(o.PadToMultiple > 0, $"--pad-to-multiple is {o.PadToMultiple}; it must be at least 1.");
         Require(o.Padding != PaddingPolicy.MaxLength || o.MaxLength is not null, "--padding max-length needs --max-length.");
+        Require(
+            !o.Packing || o.Task is null or TrainingTask.CausalLm,
+            $"--packing is for --task causal-lm, not {OptionText.Name(o.Task ?? TrainingTask.CausalLm)}: other tasks have one label or vector a row.");
+        Require(!o.Packing || !o.GroupByLength, "--packing makes rows of about one length, so that --group-by-length has nothing to do; leave one of them out.");
         foreach (string role in o.Columns?.Keys.Except(DataRoles.All) ?? [])
         {
             faults.Add($"--columns names the role '{role}', which is not known; roles are {string.Join(", ", DataRoles.All)}.");

@@ -23,7 +23,7 @@ public sealed class Batch
     /// <summary>The lines the batch comes from, for messages.</summary>
     public string Describe()
     {
-        string[] sources = [.. Examples.Select(e => e.Source.ToString()).Distinct()];
+        string[] sources = [.. Examples.SelectMany(e => e.Parts.Count > 0 ? e.Parts : [e]).Select(e => e.Source.ToString()).Distinct()];
         return string.Join(", ", sources.Take(8)) + (sources.Length > 8 ? $" and {sources.Length - 8} more" : "");
     }
 }

@@ -32,6 +32,9 @@ public sealed class DataCollator
     /// </summary>
     public bool KeepsBatchWhole => _task == TrainingTask.Embedding || _inputs.Any(i => i.FixedSize(0) is not null);
 
+    /// <summary>The only number of rows that the model takes; null for any.</summary>
+    internal long? FixedRows => _inputs.Select(i => i.FixedSize(0)).FirstOrDefault(s => s is not null);
+
     /// <summary>Least length of a padded row; null for that of the longest.</summary>
     public int? MinimumLength { get; init; }
 
@@ -79,16 +82,12 @@ public sealed class DataCollator
                 long counted = 0;
                 for (int i = _task == TrainingTask.CausalLm ? 1 : 0; i < example.InputIds.Length; i++)
                 {
-                    counted += LabelOf(example, i) != TrainingExample.IgnoreIndex ? 1 : 0;
+                    counted += example.LabelAt(i) != TrainingExample.IgnoreIndex ? 1 : 0;
                 }
 
                 return counted;
         }
     }
-
-    private static long LabelOf(TrainingExample example, int i) => example.Labels is not null ? example.Labels[i]
-        : example.AttentionMask is null || example.AttentionMask[i] != 0 ? example.InputIds[i]
-        : TrainingExample.IgnoreIndex;
 
     private int PaddedLength(IReadOnlyList<TrainingExample> examples)
     {
@@ -120,10 +119,12 @@ public sealed class DataCollator
             "attention_mask" => Tokens(input, examples, length, 0, (e, i) => e.AttentionMask?[i] ?? 1),
             "token_type_ids" => Tokens(input, examples, length, 0, (e, i) => e.TokenTypeIds?[i] ?? 0),
             "position_ids" => Positions(input, examples, length),
+            ArtifactNames.SegmentIds => Tokens(input, examples, length, 0, (e, i) => e.SegmentIds?[i] ?? 1),
+            ArtifactNames.SegmentPositions => Tokens(input, examples, length, 0, PlaceInSegment),
             ArtifactNames.Labels when _task == TrainingTask.SequenceClassification =>
                 TensorPacking.Pack(input, [examples.Count], examples.Select(e => e.Label ?? 0).ToArray().AsSpan()),
             ArtifactNames.Labels when _task == TrainingTask.Embedding => TensorPacking.Pack(input, [examples.Count], PositiveRows(examples).AsSpan()),
-            ArtifactNames.Labels => Tokens(input, examples, length, TrainingExample.IgnoreIndex, LabelOf),
+            ArtifactNames.Labels => Tokens(input, examples, length, TrainingExample.IgnoreIndex, (e, i) => e.LabelAt(i)),
             "cache_position" => TensorPacking.Pack(input, [length], [.. Enumerable.Range(0, length).Select(i => (double)i)]),
             _ when ModelInput.IsCache(input.Name) => EmptyCache(input, examples.Count),
             ArtifactNames.Target => Stack(input, examples, e => e.Target!),
@@ -152,6 +153,10 @@ public sealed class DataCollator
 
         return TensorPacking.Pack(input, [examples.Count, length], values.AsSpan());
     }
+
+    // Segments are numbered from 1 without gaps and lie side by side.
+    private static long PlaceInSegment(TrainingExample example, int token) =>
+        example.SegmentIds is { } segments ? token - Array.IndexOf(segments, segments[token]) : token;
 
     private static DenseTensor Positions(ModelInput input, IReadOnlyList<TrainingExample> examples, int length)
     {

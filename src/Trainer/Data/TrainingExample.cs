@@ -39,6 +39,47 @@ public sealed class TrainingExample
     /// <summary>Values for other graph inputs, by input name.</summary>
     public IReadOnlyDictionary<string, ExampleTensor> OtherInputs { get; init; } = new Dictionary<string, ExampleTensor>();
 
+    /// <summary>Number of the example in a packed row that each token belongs to, from 1; null for a row of one example.</summary>
+    public long[]? SegmentIds { get; init; }
+
+    /// <summary>The examples that a packed row is made of, for messages; empty for an example of its own.</summary>
+    public IReadOnlyList<TrainingExample> Parts { get; init; } = [];
+
     /// <summary>Number of tokens, padding within the line not counted.</summary>
     public long TokenCount => AttentionMask is null ? InputIds.Length : AttentionMask.Count(m => m != 0);
+
+    /// <summary>
+    /// Puts examples of a causal language model into one row. Positions begin anew with each, and nothing is to be predicted
+    /// from one example of the next.
+    /// </summary>
+    /// <param name="parts">At least one example without classes, targets and inputs of the model's own.</param>
+    internal static TrainingExample Pack(IReadOnlyList<TrainingExample> parts) => new()
+    {
+        Source = parts[0].Source,
+        Parts = parts,
+        InputIds = [.. parts.SelectMany(p => p.InputIds)],
+        AttentionMask = parts.Any(p => p.AttentionMask is not null) ? [.. parts.SelectMany(p => p.AttentionMask ?? Repeated(1, p))] : null,
+        TokenTypeIds = parts.Any(p => p.TokenTypeIds is not null) ? [.. parts.SelectMany(p => p.TokenTypeIds ?? Repeated(0, p))] : null,
+        PositionIds = [.. parts.SelectMany(p => p.PositionIds ?? Enumerable.Range(0, p.InputIds.Length).Select(i => (long)i))],
+        Labels = [.. parts.SelectMany(p => Enumerable.Range(0, p.InputIds.Length).Select(i => i == 0 ? IgnoreIndex : p.LabelAt(i)))],
+        SegmentIds = [.. parts.SelectMany((p, i) => Repeated(i + 1, p))],
+    };
+
+    /// <summary>The label of a token: the one given, or the token itself where it is attended to.</summary>
+    internal long LabelAt(int token) => Labels is not null ? Labels[token]
+        : AttentionMask is null || AttentionMask[token] != 0 ? InputIds[token]
+        : IgnoreIndex;
+
+    /// <summary>The first tokens, as an example of its own.</summary>
+    internal TrainingExample Beginning(int tokens) => InputIds.Length <= tokens ? this : new TrainingExample
+    {
+        Source = Source,
+        InputIds = InputIds[..tokens],
+        AttentionMask = AttentionMask?[..tokens],
+        TokenTypeIds = TokenTypeIds?[..tokens],
+        PositionIds = PositionIds?[..tokens],
+        Labels = Labels?[..tokens],
+    };
+
+    private static IEnumerable<long> Repeated(long value, TrainingExample like) => Enumerable.Repeat(value, like.InputIds.Length);
 }

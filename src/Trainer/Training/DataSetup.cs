@@ -1,8 +1,10 @@
 using System.Text.Json;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Chat;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Data.Packing;
 using OrtQLoRA.Trainer.Tokenizers;
 
 namespace OrtQLoRA.Trainer.Training;
@@ -83,6 +85,27 @@ internal sealed class DataSetup : IDisposable
         return _options.EvalSplit is double held
             ? ExampleSubset.Split(all, held, (ulong)_options.Seed)
             : (all, _options.EvalData is null ? null : Read(_options.EvalData));
+    }
+
+    /// <summary>Puts examples into rows of <c>--max-length</c> tokens.</summary>
+    /// <exception cref="ConfigurationException">Task, model or options do not allow it.</exception>
+    internal PackedExamples Pack(IReadOnlyList<TrainingExample> examples, TrainingTask task, ITrainingCallback callback)
+    {
+        if (task != TrainingTask.CausalLm)
+        {
+            throw new ConfigurationException($"--packing is for --task causal-lm, not {OptionText.Name(task)}, which the adapter asks for: other tasks have one label or vector a row.");
+        }
+
+        if (_requirements.OtherInputs.Count > 0)
+        {
+            throw new ConfigurationException($"--packing puts several examples into a row, but the model takes '{string.Join("', '", _requirements.OtherInputs)}' of each; train without --packing.");
+        }
+
+        int length = _options.MaxLength ?? _requirements.ContextLength
+            ?? throw new ConfigurationException("--packing needs --max-length, the number of tokens in a row: the model does not tell how many it takes.");
+        PackedExamples packed = PackedExamples.Create(examples, length);
+        callback.OnStage($"Packed {examples.Count} examples into {packed.Count} rows of up to {length} tokens");
+        return packed;
     }
 
     /// <summary>A collator with the options' padding.</summary>

@@ -53,6 +53,7 @@ internal static class TrainingGraphSetup
             Optimizer = OptimizerRegistry.Create(options.Optimizer),
             MaxGradNorm = options.MaxGradNorm,
             GroupOf = options.LoraPlusRatio is null && options.NoDecay is null ? null : new ParameterGrouping(options.LoraPlusRatio ?? 1, options.NoDecay ?? []).GroupOf,
+            Packing = options.Packing,
             NeftuneAlpha = options.NeftuneAlpha,
             GradientCheckpointing = options.GradientCheckpointing,
             Dialect = dialect,

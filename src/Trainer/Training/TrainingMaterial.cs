@@ -5,18 +5,20 @@ using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Checkpoints;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
+using OrtQLoRA.Trainer.Data.Packing;
 
 namespace OrtQLoRA.Trainer.Training;
 
 /// <summary>Model, data and engine of a run, read and made ready.</summary>
 internal sealed class TrainingMaterial : IDisposable
 {
-    private TrainingMaterial(OnnxModel model, TrainingSetup setup, DataSetup data, IReadOnlyList<TrainingExample> examples, IReadOnlyList<TrainingExample>? evalExamples)
+    private TrainingMaterial(OnnxModel model, TrainingSetup setup, DataSetup data, IReadOnlyList<TrainingExample> examples, PackedExamples? packed, IReadOnlyList<TrainingExample>? evalExamples)
     {
         Model = model;
         Setup = setup;
         Data = data;
-        Examples = examples;
+        Examples = packed ?? examples;
+        Unpacked = examples;
         EvalExamples = evalExamples;
         Collator = data.CreateCollator(setup.BatchInputs, setup.Task);
     }
@@ -27,7 +29,11 @@ internal sealed class TrainingMaterial : IDisposable
 
     internal DataSetup Data { get; }
 
+    /// <summary>The rows to train on: examples, or several of them each.</summary>
     internal IReadOnlyList<TrainingExample> Examples { get; }
+
+    /// <summary>The training examples one by one.</summary>
+    internal IReadOnlyList<TrainingExample> Unpacked { get; }
 
     /// <summary>Null without eval data.</summary>
     internal IReadOnlyList<TrainingExample>? EvalExamples { get; }
@@ -44,6 +50,7 @@ internal sealed class TrainingMaterial : IDisposable
         OnnxModel model = BaseModel.Read(options.Model, options.BaseWeights);
         AdapterSettings? settings = null;
         DataSetup? data = null;
+        TrainingMaterial? material = null;
         try
         {
             settings = AdapterSettings.Create(options);
@@ -57,14 +64,31 @@ internal sealed class TrainingMaterial : IDisposable
 
             (IReadOnlyList<TrainingExample> examples, IReadOnlyList<TrainingExample>? evalExamples) = data.ReadAll();
             settings.Observe(model, examples, data.CreateCollator(facts.Inputs, settings.Task), callback);
-            return new TrainingMaterial(model, TrainingSetup.Create(model, facts, settings, options, callback), data, examples, evalExamples);
+            PackedExamples? packed = options.Packing ? data.Pack(examples, settings.Task, callback) : null;
+            material = new TrainingMaterial(model, TrainingSetup.Create(model, facts, settings, options, callback), data, examples, packed, evalExamples);
+            material.ProbePacking(options);
+            return material;
         }
         catch
         {
-            data?.Dispose();
-            settings?.Dispose();
-            model.Dispose();
+            if (material is null)
+            {
+                data?.Dispose();
+                settings?.Dispose();
+                model.Dispose();
+            }
+
+            material?.Dispose();
             throw;
+        }
+    }
+
+    // Graphs that draw random numbers give another loss at each pass.
+    private void ProbePacking(TrainingOptions options)
+    {
+        if (options.Packing && options.Dropout is null or 0 && options.NeftuneAlpha is null or 0)
+        {
+            PackingProbe.Verify(Setup.Engine, Collator, Unpacked, PackingProbe.ToleranceOf(options));
         }
     }
 
