@@ -76,44 +76,11 @@ internal sealed class ShapeEmitter
             return value;
         }
 
-        Value reshaped = target.Shape is { } to && ConstantDims(value.Shape, to) is { } dims
+        Value reshaped = target.Shape is { } to && ReshapeDims.Constant(value.Shape, to) is { } dims
             ? _builder.Reshape(value, dims)
             : _builder.Op("Reshape", [value, Of(target)], ("allowzero", 1));
         reshaped.Type = new OnnxType.Tensor(value.ElementType, target.Shape);
         return reshaped;
-    }
-
-    // Dimensions for Reshape if no computed shape is needed: 0 copies a dimension that is certain to be equal, one -1
-    // takes what is left. -1 is avoided beside a dimension that may be zero, where it has no answer.
-    private static long[]? ConstantDims(Shape? from, Shape to)
-    {
-        long[] dims = new long[to.Rank];
-        int open = -1;
-        bool onlyPositiveNumbers = true;
-        for (int i = 0; i < to.Rank; i++)
-        {
-            bool copies = from is not null && i < from.Rank && to[i].IsSameAs(from[i]);
-            if (to[i].Value is > 0)
-            {
-                dims[i] = to[i].Value!.Value;
-            }
-            else if (copies)
-            {
-                dims[i] = 0;
-                onlyPositiveNumbers = false;
-            }
-            else if (open < 0 && !to[i].IsKnown)
-            {
-                open = i;
-                dims[i] = -1;
-            }
-            else
-            {
-                return null;
-            }
-        }
-
-        return open < 0 || onlyPositiveNumbers ? dims : null;
     }
 
     private bool HasSource(Dimension dimension) =>

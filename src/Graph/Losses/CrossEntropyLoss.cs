@@ -98,12 +98,15 @@ public sealed class CrossEntropyLoss : ILossHead
     }
 
     // labels[:, 1:] with an ignored label at the end: moving the labels costs nothing, where cutting the last position off the
-    // logits would copy them.
+    // logits would copy them. Concat and not Pad, for which ONNX Runtime's CUDA provider has no int64 kernel. Where the
+    // sequence is empty, so is the column.
     private static Value NextTokens(GraphBuilder b, Value labels)
     {
         Value next = b.Op("Slice", [labels, b.Int64s(1), b.Int64s(long.MaxValue), b.Int64s(1)]);
-        Value padded = b.Op("Pad", [next, b.Int64s(0, 1), b.Scalar(IgnoreIndex), b.Int64s(1)]);
-        padded.Type = labels.Type;
-        return padded;
+        Value first = b.Op("Slice", [labels, b.Int64s(0), b.Int64s(1), b.Int64s(1)]);
+        Value ignored = b.Sub(b.Mul(first, b.Scalar(0L)), b.Scalar(-IgnoreIndex));
+        Value shifted = b.Concat(1, [next, ignored]);
+        shifted.Type = labels.Type;
+        return shifted;
     }
 }

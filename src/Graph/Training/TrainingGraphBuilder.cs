@@ -213,6 +213,7 @@ public static class TrainingGraphBuilder
 
     private static void Finish(OnnxModel model)
     {
+        new ConstantReshapePass().Run(model);
         new DeadNodeEliminationPass().Run(model);
         GraphVerifier.Verify(model);
     }

@@ -67,6 +67,25 @@ public sealed class NativeOperatorPassTests
         CollectionAssert.Contains(packed, (16L, 24L), "gate_proj is [hidden, MLP].");
     }
 
+    [TestMethod]
+    public void Run_ProductsOverRows_TakeTheLeadingAxesThemselves()
+    {
+        using OnnxModel model = Quantized();
+        Assert.IsTrue(model.Graph.Nodes.Any(n => n.Is("Gemm") && n.Inputs[0]!.Producer?.Is("Reshape") == true), "The quantized product runs over rows.");
+
+        new NativeOperatorPass(Int8Compute.Fp32, []).Run(model);
+
+        Node[] products = [.. model.Graph.Nodes.Where(n => n.Is("MatMulInt8", Domain))];
+        Assert.HasCount(7, products);
+        foreach (Node product in products)
+        {
+            Assert.AreEqual(3, product.Inputs[0]!.Shape!.Rank, product.Name);
+            Assert.AreEqual(3, product.Outputs[0].Shape!.Rank, product.Name);
+        }
+
+        GraphVerifier.Verify(model);
+    }
+
     private static OnnxModel Quantized()
     {
         OnnxModel model = LlamaModelBuilder.Build(Size);

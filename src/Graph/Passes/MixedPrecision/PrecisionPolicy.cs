@@ -23,7 +23,7 @@ internal static class PrecisionPolicy
     /// <summary>Operators that gradients add, with half-precision kernels on the CUDA provider.</summary>
     private static readonly HashSet<string> OthersWithKernels = ["Gather", "ScatterElements", "ScatterND", "ReduceSum", "Cast", "CastLike", "Shape", "Size", "Sign"];
 
-    /// <summary>Which inputs of the native operators are activations; their first output is of the same type, as is LoraLinear's h.</summary>
+    /// <summary>Which inputs of the native operators are activations, or a weight that a product takes in the activations' type; their first output is of the same type, as is LoraLinear's h.</summary>
     private static readonly Dictionary<string, int> NativeActivations = new(StringComparer.Ordinal)
     {
         ["MatMulInt8"] = 1,
@@ -34,7 +34,7 @@ internal static class PrecisionPolicy
         ["Gelu"] = 1,
         ["Rotary"] = 1,
         ["Attention"] = 3,
-        ["LinearCrossEntropy"] = 1,
+        ["LinearCrossEntropy"] = 2,
     };
 
     /// <summary>
