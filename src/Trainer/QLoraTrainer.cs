@@ -135,7 +135,10 @@ public static partial class QLoraTrainer
 
     private static void WriteFacts(RunFolder folder, TrainingOptions options, TrainingSetup setup, OnnxModel model)
     {
-        new BaseModelRecord(Path.GetFullPath(options.Model), OptionText.Name(options.Quantization), options.BaseWeights is null ? null : Path.GetFullPath(options.BaseWeights), WeightHash.Of(model)).Write(folder.Path);
+        new BaseModelRecord(Path.GetFullPath(options.Model), OptionText.Name(options.Quantization), options.BaseWeights is null ? null : Path.GetFullPath(options.BaseWeights), WeightHash.Of(model))
+        {
+            KeptModules = options.QuantExclude?.ToJson(),
+        }.Write(folder.Path);
         RunFolder.WriteText(folder.ConfigFile, TrainingOptionsFile.ToJson(options, setup.Task));
         if (setup.Quantization.Layers.Count > 0)
         {

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.Export.Layout;
 using OrtQLoRA.Graph.IR;
@@ -54,6 +55,7 @@ internal sealed class ExportFlags
     private readonly Option<string> _adapter = new("--adapter") { Description = "Adapter: PEFT folder, safetensors file or .onnx_adapter file.", HelpName = "PATH" };
     private readonly Option<string> _baseWeights = new("--base-weights") { Description = "Hugging Face checkpoint that supplied the base model's weights in training, with --adapter.", HelpName = "PATH" };
     private readonly Option<string> _quant = Choice("--quant", "How the base was kept in training, with --adapter.", [NotQuantized, .. WeightFormatRegistry.Default.Names], NotQuantized);
+    private readonly Option<string[]> _quantExclude = new("--quant-exclude") { Description = "Linear layers that --quant left as they were, with --adapter: suffixes or one regular expression.", HelpName = "NAMES", AllowMultipleArgumentsPerToken = true };
     private readonly Option<string> _onto = Choice("--onto", "Build on the weights as trained (dequantized), or on the original ones.", [Trained, Original], Trained);
     private readonly Option<string> _to = Choice("--to", "What to write.", [.. Kinds.Keys], "merged");
     private readonly Option<string?> _format = Choice<string?>("--format", "Operators of int8 weights: of --to int8 (qdq by default), or of the base of --to adapter (floats by default).", [.. Forms.Keys]);
@@ -68,7 +70,7 @@ internal sealed class ExportFlags
 
     /// <summary>All flags, in the order of the help text.</summary>
     internal IEnumerable<Option> All =>
-        [_run, _model, _adapter, _baseWeights, _quant, _onto, _to, _format, _dtype, _externalData, _shardSize, _target, _maxBatchSize, _output];
+        [_run, _model, _adapter, _baseWeights, _quant, _quantExclude, _onto, _to, _format, _dtype, _externalData, _shardSize, _target, _maxBatchSize, _output];
 
     /// <summary>The run folder, if one is given.</summary>
     internal string? Run(ParseResult result) => result.GetValue(_run);
@@ -85,6 +87,7 @@ internal sealed class ExportFlags
         string? adapter = result.GetValue(_adapter);
         string quant = result.GetValue(_quant)!;
         string? baseWeights = result.GetValue(_baseWeights);
+        ModuleSelector? kept = result.GetValue(_quantExclude) is { Length: > 0 } texts ? ModuleSelector.Parse(string.Join('\n', texts).Trim()) : null;
         if (IsUnmerge(result))
         {
             return model is not null && (adapter is null) != (Run(result) is null)
@@ -95,13 +98,14 @@ internal sealed class ExportFlags
         switch (Run(result), model, adapter)
         {
             case (string run, _, null):
-                return quant == NotQuantized && baseWeights is null ? ExportSource.OfRun(run, model, original)
-                    : throw new ConfigurationException("--quant and --base-weights belong to --adapter; a run knows how its base was kept.");
+                return quant == NotQuantized && kept is null && baseWeights is null ? ExportSource.OfRun(run, model, original)
+                    : throw new ConfigurationException("--quant, --quant-exclude and --base-weights belong to --adapter; a run knows how its base was kept.");
             case (null, string path, string adapterPath):
                 return new ExportSource
                 {
                     Model = path,
                     Adapter = adapterPath,
+                    KeptModules = kept,
                     BaseWeights = baseWeights,
                     BaseFormat = original || quant == NotQuantized ? null : WeightFormatRegistry.Default.Get(quant),
                 };

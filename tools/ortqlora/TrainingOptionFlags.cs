@@ -18,10 +18,14 @@ internal sealed class TrainingOptionFlags
     /// <param name="command">The command.</param>
     /// <param name="leaveOut">Names of settings that the command does not take.</param>
     internal TrainingOptionFlags(Command command, params IEnumerable<string> leaveOut)
+        : this(command, [.. TrainingOptionCatalog.All.ExceptBy(leaveOut, o => o.Name)])
     {
-        HashSet<string> without = [.. leaveOut];
+    }
+
+    private TrainingOptionFlags(Command command, IReadOnlyList<TrainingOption> settings)
+    {
         command.Options.Add(_config);
-        foreach (TrainingOption setting in TrainingOptionCatalog.All.Where(o => !without.Contains(o.Name)))
+        foreach (TrainingOption setting in settings)
         {
             string name = "--" + setting.Name;
             Option flag = setting switch
@@ -34,6 +38,12 @@ internal sealed class TrainingOptionFlags
             _flags.Add((setting, flag));
         }
     }
+
+    /// <summary>Adds some flags to a command.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="names">Names of the settings that the command takes.</param>
+    internal static TrainingOptionFlags Only(Command command, params IReadOnlyCollection<string> names) =>
+        new(command, [.. TrainingOptionCatalog.All.Where(o => names.Contains(o.Name))]);
 
     /// <summary>Reads file and flags.</summary>
     /// <exception cref="ConfigurationException">Values cannot be read; all are listed.</exception>

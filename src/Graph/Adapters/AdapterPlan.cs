@@ -57,11 +57,8 @@ public abstract class AdapterPlan
     {
     }
 
-    /// <summary>Throws if the method cannot be expressed in the model's weights at all.</summary>
-    /// <exception cref="ConfigurationException">It cannot; says what to do instead.</exception>
-    public virtual void RequireMergeable()
-    {
-    }
+    /// <summary>Why the method cannot be expressed in the model's weights at all, and what to do instead; null if it can.</summary>
+    public virtual string? MergeObstacle => null;
 
     /// <summary>Adds the method's changes to the weights of a model. Trained weights are replaced by the caller.</summary>
     /// <exception cref="ConfigurationException">A change cannot be expressed in the model's weights.</exception>

@@ -28,8 +28,8 @@ public sealed class BasePreparation
     /// <summary>Seed of random numbers.</summary>
     public int Seed { get; private init; }
 
-    /// <summary>The format to which the base is quantized afterwards; null if it is not.</summary>
-    public IWeightFormat? Format { get; private init; }
+    /// <summary>How the base is quantized afterwards; null if it is not.</summary>
+    public BaseQuantization? Quantization { get; private init; }
 
     /// <summary>Statistics of the layers' inputs over calibration data; null without.</summary>
     public ILayerStatistics? Statistics { get; private init; }
@@ -55,7 +55,7 @@ public sealed class BasePreparation
     /// <param name="config">Its configuration.</param>
     /// <param name="given">The adapter that training starts from or that is merged; null for the method's own start.</param>
     /// <param name="seed">Seed of random numbers.</param>
-    /// <param name="format">The format to which the base is quantized afterwards; null if it is not.</param>
+    /// <param name="quantization">How the base is quantized afterwards; null if it is not.</param>
     /// <param name="statistics">Statistics of the layers' inputs; null without calibration data.</param>
     public static BasePreparation Run(
         OnnxModel model,
@@ -63,12 +63,12 @@ public sealed class BasePreparation
         AdapterConfig config,
         AdapterWeights? given,
         int seed,
-        IWeightFormat? format = null,
+        BaseQuantization? quantization = null,
         ILayerStatistics? statistics = null)
     {
         ArgumentNullException.ThrowIfNull(method);
         LinearSites sites = LinearFinder.Find(model);
-        BasePreparation preparation = new(given, sites) { Seed = seed, Format = format, Statistics = statistics };
+        BasePreparation preparation = new(given, sites) { Seed = seed, Quantization = quantization, Statistics = statistics };
         method.Plan(sites, config).Prepare(preparation);
         return preparation;
     }

@@ -42,7 +42,7 @@ internal static class BaseWeight
         axis = axis < 0 ? axis + 2 : axis;
         int block = (int)Math.Max(1, node.GetInt("block_size", 0));
         bool isBlocked = scale.Dims.Length == 2;
-        bool isHalf = scale.ElementType == DataType.Float16;
+        bool isHalf = scale.ElementType == DataType.Float16 || site.WeightChain.Any(n => n.Is("Cast") && n.GetInt("to", 0) == (long)DataType.Float16);
         Matrix result = new(rows, columns);
         for (int r = 0; r < rows; r++)
         {

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Export.Runs;
 using OrtQLoRA.Graph.Quantization;
 
@@ -17,6 +18,9 @@ public sealed class ExportSource
     /// on the original weights.
     /// </summary>
     public IWeightFormat? BaseFormat { get; init; }
+
+    /// <summary>Linear layers that were not quantized in training; null for none.</summary>
+    public ModuleSelector? KeptModules { get; init; }
 
     /// <summary>Checkpoint that supplied the model's weights in training; null for the model's own.</summary>
     public string? BaseWeights { get; init; }
@@ -47,6 +51,7 @@ public sealed class ExportSource
             Model = path,
             Adapter = Path.Combine(runFolder, "adapter"),
             BaseFormat = isQuantized ? WeightFormatRegistry.Default.Get(record.Quantization) : null,
+            KeptModules = ModuleSelector.FromJson(BaseModelRecord.FileName, record.KeptModules),
             BaseWeights = record.BaseWeights,
             BaseHash = record.Hash,
         };

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Quantization;
 
 namespace OrtQLoRA.Graph.Export;
@@ -15,9 +16,6 @@ public sealed class MergeOptions
     /// <summary>Whether the adapter is taken out of a merged model again, rather than put in. Default false.</summary>
     public bool IsUnmerge { get; init; }
 
-    /// <summary>
-    /// Paths of the modules that were quantized in training (<see cref="QuantizationReport.Layers"/>); null for the
-    /// format's default choice, modules to save aside. Without <see cref="Format"/> it has no effect.
-    /// </summary>
-    public IReadOnlySet<string>? QuantizedModules { get; init; }
+    /// <summary>Linear layers that were not quantized in training; null for none. Without <see cref="Format"/> it has no effect.</summary>
+    public ModuleSelector? KeptModules { get; init; }
 }

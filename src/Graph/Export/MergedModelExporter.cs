@@ -61,18 +61,24 @@ public static class MergedModelExporter
     /// <param name="config">The adapter's configuration.</param>
     /// <param name="options">How the base was kept in training.</param>
     internal static void PrepareBase(OnnxModel model, AdapterConfig config, MergeOptions options) =>
-        new WeightMerge(LinearFinder.Find(model), null).Apply(options.Format, QuantizedIn(config, options));
+        new WeightMerge(LinearFinder.Find(model), null).Apply(options.Format, QuantizedModules.Beside(config, options.KeptModules));
 
     private static MergedInitializers Merge(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, MergeOptions options)
     {
         LinearSites original = LinearFinder.Find(model);
+        QuantizedModules.RequireFound(original, options.KeptModules);
         AdapterPlan first = method.Plan(original, config);
         LinearModule[] expanded = [.. DenseWeights.Quantized(original).Where(m => first.Tensors.Any(t => t.Name.StartsWith(m.Path + ".", StringComparison.Ordinal)))];
         DenseWeights.Expand(model, expanded);
-        BasePreparation preparation = BasePreparation.Run(model, method, config, adapter, seed: 0, options.Format);
+        BasePreparation preparation = BasePreparation.Run(
+            model, method, config, adapter, seed: 0, options.Format is null ? null : new BaseQuantization(options.Format, QuantizedModules.Beside(config, options.KeptModules)));
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
-        plan.RequireMergeable();
+        if (plan.MergeObstacle is { } obstacle)
+        {
+            throw new ConfigurationException(obstacle);
+        }
+
         WeightMerge merge = new(sites, new InitialTensors(plan, adapter, seed: 0)) { IsUnmerge = options.IsUnmerge };
         foreach (TrainedWeight weight in plan.TrainedWeights)
         {
@@ -80,13 +86,9 @@ public static class MergedModelExporter
         }
 
         plan.Merge(merge);
-        merge.Apply(options.Format, QuantizedIn(config, options));
+        merge.Apply(options.Format, QuantizedModules.Beside(config, options.KeptModules));
         merge.Initializers.TakeOver(preparation);
         merge.Initializers.ChangedStructure |= expanded.Length > 0;
         return merge.Initializers;
     }
-
-    private static Func<LinearModule, bool> QuantizedIn(AdapterConfig config, MergeOptions options) => options.QuantizedModules is { } paths
-        ? module => paths.Contains(module.Path)
-        : WeightQuantizationPass.DefaultBeside(config);
 }

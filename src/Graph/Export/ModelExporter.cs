@@ -128,14 +128,14 @@ public static class ModelExporter
     private static int Merge(OnnxModel model, AdapterWeights adapter, ExportSource source)
     {
         int before = DenseWeights.Quantized(LinearFinder.Find(model)).Count();
-        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat, IsUnmerge = source.IsUnmerge });
+        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat, KeptModules = source.KeptModules, IsUnmerge = source.IsUnmerge });
         return before - DenseWeights.Quantized(LinearFinder.Find(model)).Count();
     }
 
     private static ExportResult ExportInt8(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options, OriginalFiles original)
     {
-        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat });
-        QuantizationReport report = Quantize(model, WeightQuantizationPass.DefaultBeside(adapter.RequireConfig().Config), options.Form ?? QuantizedForm.Qdq);
+        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat, KeptModules = source.KeptModules });
+        QuantizationReport report = Quantize(model, QuantizedModules.Beside(adapter.RequireConfig().Config, source.KeptModules), options.Form ?? QuantizedForm.Qdq);
         return Finish(model, source, options, original, report);
     }
 
@@ -193,11 +193,11 @@ public static class ModelExporter
     private static ExportResult ExportAdapter(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options, OriginalFiles original)
     {
         AdapterConfig config = adapter.RequireConfig().Config;
-        MergedModelExporter.PrepareBase(model, config, new MergeOptions { Format = source.BaseFormat });
+        MergedModelExporter.PrepareBase(model, config, new MergeOptions { Format = source.BaseFormat, KeptModules = source.KeptModules });
         InferredTypes.Fill(model);
 
         // The branches are products with constants too: what is quantized is settled before they are there.
-        HashSet<string> quantized = [.. LinearFinder.Find(model).Modules.Where(WeightQuantizationPass.DefaultBeside(config)).Select(m => m.Weight.Name)];
+        HashSet<string> quantized = [.. LinearFinder.Find(model).Modules.Where(QuantizedModules.Beside(config, source.KeptModules)).Select(m => m.Weight.Name)];
         IReadOnlyDictionary<string, ITensor> parameters = OnnxAdapterExporter.Split(model, adapter, options.Precision ?? DataType.Float);
         QuantizationReport? report = options.Form is { } form ? Quantize(model, m => WeightQuantizationPass.CanQuantize(m) && quantized.Contains(m.Weight.Name), form) : null;
         bool isFile = options.Output.EndsWith(OnnxAdapterFile.Extension, StringComparison.OrdinalIgnoreCase);
@@ -228,7 +228,7 @@ public static class ModelExporter
 
     private static ExportResult ExportEetq(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options)
     {
-        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat });
+        MergedModelExporter.Merge(model, adapter, new MergeOptions { Format = source.BaseFormat, KeptModules = source.KeptModules });
         DenseWeights.Expand(model, [.. DenseWeights.Quantized(LinearFinder.Find(model))]);
         (QuantizationReport report, IReadOnlyList<string> warnings) = EetqCheckpointExporter.Write(model, source.Model, options.Output);
         return new ExportResult { Output = options.Output, Quantization = report, Warnings = warnings };

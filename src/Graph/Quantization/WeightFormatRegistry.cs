@@ -9,7 +9,8 @@ public sealed class WeightFormatRegistry
 
     /// <summary>Every format that ships with the project.</summary>
     public static WeightFormatRegistry Default { get; } = new WeightFormatRegistry()
-        .Add(new EetqInt8Format());
+        .Add(new EetqInt8Format())
+        .Add(new EetqFp16Format());
 
     /// <summary>Names of the known formats, in order.</summary>
     public IReadOnlyCollection<string> Names => _formats.Keys;

@@ -1,4 +1,3 @@
-using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
@@ -52,13 +51,6 @@ public sealed class WeightQuantizationPass : GraphPass
     {
         ArgumentNullException.ThrowIfNull(module);
         return CanQuantize(module) && !module.IsOutputHead;
-    }
-
-    /// <summary><see cref="IsQuantizedByDefault"/>, without the modules that an adapter trains whole.</summary>
-    public static Func<LinearModule, bool> DefaultBeside(AdapterConfig config)
-    {
-        ArgumentNullException.ThrowIfNull(config);
-        return module => IsQuantizedByDefault(module) && !config.TrainsWhole(module.Path);
     }
 
     /// <summary>Whether the module is a linear layer with a float weight.</summary>

@@ -43,7 +43,13 @@ public static class TrainingGraphBuilder
         new RewritePass(new PowStrengthReduction()).Run(training);
         new DeadNodeEliminationPass().Run(training);
         BasePreparation preparation = BasePreparation.Run(
-            training, options.Method, options.Adapter, options.InitialWeights, options.Seed, options.WeightFormat, options.Statistics);
+            training,
+            options.Method,
+            options.Adapter,
+            options.InitialWeights,
+            options.Seed,
+            options.WeightFormat is { } format ? new BaseQuantization(format, options.QuantizedModules ?? WeightQuantizationPass.IsQuantizedByDefault) : null,
+            options.Statistics);
         QuantizationReport quantization = Quantize(training, options);
 
         OnnxModel eval = ModelCloner.Clone(training);
@@ -91,7 +97,7 @@ public static class TrainingGraphBuilder
     /// Whether constant folding must leave an initializer alone: any floating-point tensor that could be a weight, so that
     /// it keeps its name, by which adapters and exports find it.
     /// </summary>
-    private static bool MayBeTrained(Value value) =>
+    public static bool MayBeTrained(Value value) =>
         value.Initializer is { } content && content.ElementType.IsFloatingPoint() && content.ElementCount() > 1;
 
     private static QuantizationReport Quantize(OnnxModel model, TrainingGraphOptions options)

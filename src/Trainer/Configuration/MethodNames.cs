@@ -18,8 +18,11 @@ internal static class MethodNames
     /// <summary>LoRA+'s factor where none is given; Hayou et al. recommend about 2^4.</summary>
     private const double DefaultLoraPlusRatio = 16;
 
+    /// <summary>All of them, in order.</summary>
+    internal static IReadOnlyList<string> Known { get; } = [.. AdapterRegistry.Default.Names.Concat([Dora, LoraFa, LoraPlus]).Order(StringComparer.Ordinal)];
+
     /// <summary>What a help text shows.</summary>
-    internal static string All { get; } = string.Join("|", AdapterRegistry.Default.Names.Concat([Dora, LoraFa, LoraPlus]).Order(StringComparer.Ordinal));
+    internal static string All { get; } = string.Join("|", Known);
 
     /// <summary>Sets the method; names that stand for LoRA with another training set that too.</summary>
     /// <exception cref="FormatException">There is no such method.</exception>
@@ -42,7 +45,7 @@ internal static class MethodNames
     private static string Parse(string text)
     {
         string wanted = Bare(text);
-        return AdapterRegistry.Default.Names.Concat([Dora, LoraFa, LoraPlus]).FirstOrDefault(n => Bare(n) == wanted)
+        return Known.FirstOrDefault(n => Bare(n) == wanted)
             ?? throw new FormatException($"it must be one of {All}");
     }
 

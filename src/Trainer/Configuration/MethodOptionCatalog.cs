@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.Targets;
 
 namespace OrtQLoRA.Trainer.Configuration;
 
@@ -61,7 +62,7 @@ internal static class MethodOptionCatalog
         new(NameOf(key), "NUMBERS", description, (o, t) => o.MethodOptions[key] = new JsonArray([.. OptionText.Ints(t).Select(n => (JsonNode)n)]), o => Read(o, key));
 
     private static TrainingOption Names(string key, string description) =>
-        new(NameOf(key), "NAMES", description, (o, t) => o.MethodOptions[key] = OptionText.Modules(t).ToJson(), o => Read(o, key));
+        new(NameOf(key), "NAMES", description, (o, t) => o.MethodOptions[key] = ModuleSelector.Parse(t).ToJson(), o => Read(o, key));
 
     // One value of an object of PEFT's configuration.
     private static TrainingOption Nested(string name, string key, string inner, string description, string value = "N") => new(

@@ -1,7 +1,5 @@
-using System.Buffers;
 using System.Globalization;
 using OrtQLoRA.Graph;
-using OrtQLoRA.Graph.Adapters.Targets;
 
 namespace OrtQLoRA.Trainer.Configuration;
 
@@ -9,9 +7,6 @@ namespace OrtQLoRA.Trainer.Configuration;
 /// <remarks>Methods throw <see cref="FormatException"/> whose message goes on after "is 'text'; ".</remarks>
 public static class OptionText
 {
-    /// <summary>Characters that occur in regular expressions but in no module path.</summary>
-    private static readonly SearchValues<char> RegexCharacters = SearchValues.Create("*+?^$|()[]{}\\");
-
     internal static int Int(string text) => int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value)
         ? value
         : throw new FormatException("it must be a whole number");
@@ -34,12 +29,6 @@ public static class OptionText
     /// <summary>Entries between commas or spaces, or on lines of their own.</summary>
     public static IReadOnlyList<string> List(string text) =>
         text.Split([',', ' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-
-    /// <summary>Module names, or one regular expression: text on one line with characters that no module path has.</summary>
-    public static ModuleSelector Modules(string text) =>
-        !text.Contains('\n') && (text.Trim() == ModuleSelector.AllLinearWord || text.AsSpan().ContainsAny(RegexCharacters))
-            ? ModuleSelector.OfRegex(text.Trim())
-            : ModuleSelector.OfNames(List(text));
 
     /// <summary>Whole numbers between commas or spaces.</summary>
     public static IReadOnlyList<int> Ints(string text) => [.. List(text).Select(Int)];

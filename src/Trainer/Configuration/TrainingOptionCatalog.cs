@@ -25,6 +25,7 @@ public static class TrainingOptionCatalog
         new("similarity-scale", "S", $"Factor on cosines in the contrastive loss (embedding task); {Defaults.SimilarityScale} by default.", (o, t) => o.SimilarityScale = OptionText.Double(t), o => o.SimilarityScale),
         new("method", MethodNames.All, "Adapter method; lora by default.", MethodNames.Apply, o => o.Method),
         Choice<QuantizationKind>("quant", "How frozen weights are kept; none by default.", (o, v) => o.Quantization = v, o => o.Quantization),
+        Modules("quant-exclude", "Linear layers that --quant leaves as they are: suffixes or one regular expression.", (o, v) => o.QuantExclude = v, o => o.QuantExclude),
         new("rank", "R", "Rank, or number of reflections or blocks; the method's default, 8 for LoRA.", (o, t) => o.Rank = OptionText.Int(t), o => o.Rank),
         new("alpha", "A", "Alpha, for methods that scale by it; 8 by default.", (o, t) => o.Alpha = OptionText.Double(t), o => o.Alpha),
         Switch("rslora", "Scale by alpha/sqrt(rank) instead of alpha/rank.", (o, v) => o.RsLora = v, o => o.RsLora),
@@ -119,7 +120,7 @@ public static class TrainingOptionCatalog
 
     private static TrainingOption Modules(
         string name, string description, Action<TrainingOptions, ModuleSelector> apply, Func<TrainingOptions, ModuleSelector?> read) =>
-        new(name, "NAMES", description, (o, t) => apply(o, OptionText.Modules(t)), o => read(o)?.ToJson());
+        new(name, "NAMES", description, (o, t) => apply(o, ModuleSelector.Parse(t)), o => read(o)?.ToJson());
 
     private static TrainingOption List(
         string name, string description, Action<TrainingOptions, IReadOnlyList<string>> apply, Func<TrainingOptions, IReadOnlyList<string>?> read) =>

@@ -56,7 +56,7 @@ public sealed class TrainingOptions
     /// The method's own options under PEFT's keys, for example <c>oft_block_size</c>; they override the initial adapter's. In C# a
     /// configuration class (<see cref="Adapter"/>) says the same.
     /// </summary>
-    public IDictionary<string, JsonNode?> MethodOptions { get; } = new SortedDictionary<string, JsonNode?>(StringComparer.Ordinal);
+    public IDictionary<string, JsonNode?> MethodOptions { get; private set; } = new SortedDictionary<string, JsonNode?>(StringComparer.Ordinal);
 
     /// <summary>
     /// The adapter's configuration, for example a <see cref="Graph.Adapters.Oft.OftConfig"/>; other options override it. Null builds
@@ -66,6 +66,12 @@ public sealed class TrainingOptions
 
     /// <summary>How frozen weights are kept.</summary>
     public QuantizationKind Quantization { get; set; }
+
+    /// <summary>
+    /// Linear layers that are not quantized but stay as the model has them: suffixes of module paths or one regular
+    /// expression. Null quantizes all but the output head.
+    /// </summary>
+    public ModuleSelector? QuantExclude { get; set; }
 
     /// <summary>LoRA rank; 8 by default, as PEFT's.</summary>
     public int? Rank { get; set; }
@@ -318,8 +324,21 @@ public sealed class TrainingOptions
     /// <summary>Prefix of a profile of the training session; null for none.</summary>
     public string? Profile { get; set; }
 
+    /// <summary>The same options apart, so that changes to one do not show in the other.</summary>
+    public TrainingOptions Copy()
+    {
+        TrainingOptions copy = (TrainingOptions)MemberwiseClone();
+        copy.MethodOptions = new SortedDictionary<string, JsonNode?>(StringComparer.Ordinal);
+        foreach ((string key, JsonNode? value) in MethodOptions)
+        {
+            copy.MethodOptions[key] = value?.DeepClone();
+        }
+
+        return copy;
+    }
+
     /// <summary>Puts the model's file in the place of a folder, and the folder's tokenizer where none is named.</summary>
-    internal void ResolveModelFolder()
+    public void ResolveModelFolder()
     {
         Tokenizer ??= ModelFolder.Tokenizer(Model);
         Model = ModelFolder.Resolve(Model);

@@ -72,8 +72,9 @@ internal static class TrainingOptionsValidator
         Require(o.Bias is null or "none" or "all" or "lora_only", $"--bias is '{o.Bias}'; it must be none, all or lora_only.");
         Require(
             o.Method is not ("full" or "bitfit") || o.Quantization == QuantizationKind.None,
-            $"--method {o.Method} trains the model's own parameters, which --quant eetq would freeze; pass --quant none.");
+            $"--method {o.Method} trains the model's own parameters, which --quant {OptionText.Name(o.Quantization)} would freeze; pass --quant none.");
 
+        Require(o.QuantExclude is null || o.Quantization != QuantizationKind.None, "--quant-exclude leaves layers out of --quant, which is none; pass --quant eetq too.");
         Require(
             o.Precision == ComputePrecision.Fp32 || o.Device.IsCuda,
             $"--precision {OptionText.Name(o.Precision)} needs a GPU (--device cuda): ONNX Runtime has no such products on the processor. Native int8 products compute in bf16 there with --quant eetq --compute bf16.");

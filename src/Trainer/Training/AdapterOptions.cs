@@ -21,8 +21,9 @@ internal static class AdapterOptions
     /// <param name="method">The method.</param>
     /// <param name="given">What the initial adapter says; null for the method's defaults.</param>
     /// <param name="options">The run's options.</param>
+    /// <param name="refusesForeign">Whether an option that means nothing to the method is a fault, rather than passed over.</param>
     /// <exception cref="ConfigurationException">Options are wrong or mean nothing to the method; all are listed.</exception>
-    internal static AdapterConfig Configure(IAdapterMethod method, AdapterConfig? given, TrainingOptions options)
+    internal static AdapterConfig Configure(IAdapterMethod method, AdapterConfig? given, TrainingOptions options, bool refusesForeign = true)
     {
         (string Flag, string[] Keys, JsonNode? Value)[] set = [.. Set(options)];
         if (set.Length == 0 && given is not null)
@@ -38,7 +39,7 @@ internal static class AdapterOptions
             {
                 json[key] = value?.DeepClone();
             }
-            else
+            else if (refusesForeign)
             {
                 faults.Add($"{flag} means nothing to --method {method.Name}, whose options are {string.Join(", ", method.Keys.Order(StringComparer.Ordinal))}.");
             }

@@ -65,8 +65,10 @@ internal sealed class AdapterSettings : IDisposable
     internal TrainingTask Task { get; }
 
     /// <summary>Puts the settings together.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="refusesForeign">Whether an option that means nothing to the method is a fault, rather than passed over.</param>
     /// <exception cref="ConfigurationException">Options contradict the initial adapter or each other.</exception>
-    internal static AdapterSettings Create(TrainingOptions options)
+    internal static AdapterSettings Create(TrainingOptions options, bool refusesForeign = true)
     {
         AdapterWeights? initial = options.InitAdapter is null ? null : PeftAdapterFolder.Read(options.InitAdapter);
         try
@@ -76,7 +78,7 @@ internal sealed class AdapterSettings : IDisposable
                 : initial?.Method ?? AdapterRegistry.Default.Get("lora");
             AdapterConfig? given = options.Adapter ?? (initial?.Method?.Name == method.Name ? initial.Config : null);
             TrainingTask task = options.Task ?? TaskOf(given?.TaskType);
-            AdapterConfig config = AdapterOptions.Configure(method, given, options);
+            AdapterConfig config = AdapterOptions.Configure(method, given, options, refusesForeign);
             if (options.Optimizer.Name == LoraFaOptimizer.OptimizerName)
             {
                 ((config as LoraConfig) ?? throw new ConfigurationException($"--optimizer {options.Optimizer.Name} trains LoRA's B beside a frozen A; it does not go with --method {method.Name}.")).FreezesA = true;

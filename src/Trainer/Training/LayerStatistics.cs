@@ -15,21 +15,22 @@ internal sealed class LayerStatistics : ILayerStatistics
     /// <summary>Examples that are looked at: covariances of some thousand positions change little after.</summary>
     private const int MostExamples = 64;
 
-    private readonly Dictionary<string, List<Matrix>> _all = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, List<Matrix>> _counted = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _valueOf;
+    private readonly Dictionary<string, List<Matrix>> _all;
+    private readonly Dictionary<string, List<Matrix>> _counted;
+    private readonly int _positionsOfExample;
 
-    private LayerStatistics(IEnumerable<string> modules)
+    private LayerStatistics(Dictionary<string, string> valueOf, int positionsOfExample)
     {
-        foreach (string module in modules)
-        {
-            _all[module] = [];
-            _counted[module] = [];
-        }
+        _valueOf = valueOf;
+        _all = valueOf.Values.Distinct().ToDictionary(v => v, _ => new List<Matrix>(), StringComparer.Ordinal);
+        _counted = _all.Keys.ToDictionary(v => v, _ => new List<Matrix>(), StringComparer.Ordinal);
+        _positionsOfExample = positionsOfExample;
     }
 
     /// <inheritdoc/>
     public IReadOnlyList<Matrix> Inputs(string modulePath, bool countedOnly) =>
-        (countedOnly ? _counted : _all).TryGetValue(modulePath, out List<Matrix>? found) && found.Count > 0
+        _valueOf.TryGetValue(modulePath, out string? value) && (countedOnly ? _counted : _all)[value] is { Count: > 0 } found
             ? found
             : throw new ConfigurationException($"The inputs of module '{modulePath}' were not recorded, or no position of the data counts.");
 
@@ -38,13 +39,17 @@ internal sealed class LayerStatistics : ILayerStatistics
     /// <param name="modules">Paths of the layers to observe.</param>
     /// <param name="examples">Training examples.</param>
     /// <param name="collator">Fills the model's inputs from one example.</param>
+    /// <param name="mostPositions">Positions to keep of each layer, spread evenly over the examples; all by default.</param>
     internal static LayerStatistics Collect(
-        OnnxModel model, IReadOnlyList<string> modules, IReadOnlyList<TrainingExample> examples, DataCollator collator)
+        OnnxModel model, IReadOnlyList<string> modules, IReadOnlyList<TrainingExample> examples, DataCollator collator, int mostPositions = int.MaxValue)
     {
         OnnxModel work = ModelCloner.Clone(model);
         NormalisationPipeline.ForTraining().Run(work);
         LinearSites sites = LinearFinder.Find(work);
-        Dictionary<string, string> outputOf = [];
+
+        // Layers that read one value (queries, keys, values) share what is recorded of it.
+        Dictionary<Value, string> outputs = [];
+        Dictionary<string, string> valueOf = new(StringComparer.Ordinal);
         foreach (string path in modules)
         {
             LinearSite site = sites.Find(path)!.Sites[0];
@@ -53,28 +58,33 @@ internal sealed class LayerStatistics : ILayerStatistics
                 throw new ConfigurationException($"Module '{path}' multiplies from the left (W x); initializations that look at data do not serve it. Exclude it or choose another init_lora_weights.");
             }
 
-            GraphBuilder builder = new(work.Graph, work.Opset, site.Node) { Scope = path + "/observed/" };
-            Value observed = builder.Cast(builder.Op("Identity", [site.Input]), DataType.Float);
-            work.Graph.AddOutput(observed);
-            outputOf[path] = observed.Name;
+            if (!outputs.TryGetValue(site.Input, out string? output))
+            {
+                GraphBuilder builder = new(work.Graph, work.Opset, site.Node) { Scope = path + "/observed/" };
+                Value observed = builder.Cast(builder.Op("Identity", [site.Input]), DataType.Float);
+                work.Graph.AddOutput(observed);
+                outputs[site.Input] = output = observed.Name;
+            }
+
+            valueOf[path] = output;
         }
 
-        LayerStatistics statistics = new(modules);
+        LayerStatistics statistics = new(valueOf, Math.Max(1, mostPositions / Math.Clamp(examples.Count, 1, MostExamples)));
         using GraphRunner runner = new(work);
         foreach (TrainingExample example in examples.Take(MostExamples))
         {
             Batch batch = collator.Collate([example]);
-            IReadOnlyDictionary<string, DenseTensor> results = runner.Run(batch.Inputs, [.. outputOf.Values]);
-            foreach ((string path, string output) in outputOf)
+            IReadOnlyDictionary<string, DenseTensor> results = runner.Run(batch.Inputs, [.. outputs.Values]);
+            foreach (string output in outputs.Values)
             {
-                statistics.Add(path, results[output], example);
+                statistics.Add(output, results[output], example);
             }
         }
 
         return statistics;
     }
 
-    private void Add(string path, DenseTensor input, TrainingExample example)
+    private void Add(string value, DenseTensor input, TrainingExample example)
     {
         int width = (int)input.Dims[^1];
         float[] values = input.ToFloats();
@@ -85,11 +95,13 @@ internal sealed class LayerStatistics : ILayerStatistics
         bool isByToken = tokens > 0 && rows >= tokens;
         int[] attended = [.. Enumerable.Range(0, isByToken ? tokens : rows).Where(i => !isByToken || example.AttentionMask is null || example.AttentionMask[i] != 0)];
         int[] counted = [.. attended.Where(i => !isByToken || example.Labels is null || example.Labels[i] != TrainingExample.IgnoreIndex)];
-        Append(_all[path], attended);
-        Append(_counted[path], counted);
+        Append(_all[value], attended);
+        Append(_counted[value], counted);
 
-        void Append(List<Matrix> batches, int[] chosen)
+        void Append(List<Matrix> batches, int[] positions)
         {
+            int kept = Math.Min(positions.Length, _positionsOfExample);
+            int[] chosen = [.. Enumerable.Range(0, kept).Select(i => positions[(int)((long)i * positions.Length / kept)])];
             if (chosen.Length > 0)
             {
                 Matrix matrix = new(chosen.Length, width);

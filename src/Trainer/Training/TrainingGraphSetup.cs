@@ -1,5 +1,6 @@
 using OrtQLoRA.CustomOps;
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Linears;
 using OrtQLoRA.Graph.Losses;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Quantization;
@@ -27,7 +28,14 @@ internal static class TrainingGraphSetup
         TrainingOptions options,
         CustomOpLibrary? native,
         ArtifactDialect dialect,
-        string? loss = null) => TrainingGraphBuilder.Build(model, new TrainingGraphOptions
+        string? loss = null)
+    {
+        if (options.QuantExclude is not null)
+        {
+            QuantizedModules.RequireFound(LinearFinder.Find(model), options.QuantExclude);
+        }
+
+        return TrainingGraphBuilder.Build(model, new TrainingGraphOptions
         {
             Method = settings.Method,
             Adapter = settings.Config,
@@ -38,7 +46,7 @@ internal static class TrainingGraphSetup
                 : LossHeads.Get(loss ?? OptionText.Name(settings.Task)),
             LossOutput = facts.LossOutput,
             WeightFormat = options.Quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(options.Quantization)),
-            QuantizedModules = WeightQuantizationPass.DefaultBeside(settings.Config),
+            QuantizedModules = QuantizedModules.Beside(settings.Config, options.QuantExclude),
             NativeOperators = native is null ? null : options.Compute,
             AvailableOperators = options.Device.IsCuda ? native?.CudaOperators : native?.Operators,
             WeightPacker = options.Device.IsCuda && native is not null
@@ -59,4 +67,5 @@ internal static class TrainingGraphSetup
             Dialect = dialect,
             Seed = unchecked((int)options.Seed),
         });
+    }
 }

@@ -23,7 +23,7 @@ internal sealed class TrainingGraph : IDisposable
     {
         _model = model;
         NormalisationPipeline.ForTraining().Run(model);
-        BasePreparation preparation = BasePreparation.Run(model, method, config, start, seed: 5, format);
+        BasePreparation preparation = BasePreparation.Run(model, method, config, start, seed: 5, format is null ? null : new BaseQuantization(format, WeightQuantizationPass.IsQuantizedByDefault));
         if (format is not null)
         {
             new WeightQuantizationPass(format).Run(model);

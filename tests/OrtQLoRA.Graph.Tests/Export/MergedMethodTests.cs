@@ -55,7 +55,7 @@ public sealed class MergedMethodTests
 
         using OnnxModel beside = OnnxModelReader.Read(file);
         NormalisationPipeline.ForTraining().Run(beside);
-        BasePreparation preparation = BasePreparation.Run(beside, method, config, null, seed: 3, format);
+        BasePreparation preparation = BasePreparation.Run(beside, method, config, null, seed: 3, format is null ? null : new BaseQuantization(format, WeightQuantizationPass.IsQuantizedByDefault));
         if (format is not null)
         {
             new WeightQuantizationPass(format).Run(beside);

@@ -4,6 +4,8 @@ using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Combining;
 using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Quantization;
 using OrtQLoRA.Graph.Safetensors;
@@ -81,14 +83,16 @@ internal static class AdapterCommand
         to.AcceptOnlyFromAmong("lora");
         Option<int> rank = new("--rank") { Description = "Rank of the approximation, where the conversion is not exact.", HelpName = "R", DefaultValueFactory = _ => 8 };
         Option<string> quant = new("--quant") { Description = "How the base was kept in training.", HelpName = OptionText.Choices<QuantizationKind>(), DefaultValueFactory = _ => OptionText.Name(QuantizationKind.None) };
+        Option<string?> quantExclude = new("--quant-exclude") { Description = "Linear layers that --quant left as they were.", HelpName = "NAMES" };
         Option<string> output = new("--output") { Description = "Folder to write.", HelpName = "FOLDER", Required = true };
-        Command command = new("convert", "Make plain LoRA for the original base of any adapter that can be merged.") { adapter, model, to, rank, quant, output };
+        Command command = new("convert", "Make plain LoRA for the original base of any adapter that can be merged.") { adapter, model, to, rank, quant, quantExclude, output };
         command.SetAction(result => ConvertToLora(
             context,
             result.GetValue(adapter)!,
             result.GetValue(model)!,
             result.GetValue(rank),
             OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!),
+            result.GetValue(quantExclude) is string kept ? ModuleSelector.Parse(kept) : null,
             result.GetValue(output)!));
         return command;
     }
@@ -141,7 +145,7 @@ internal static class AdapterCommand
         return 0;
     }
 
-    private static int ConvertToLora(CommandContext context, string path, string modelPath, int rank, QuantizationKind quantization, string output)
+    private static int ConvertToLora(CommandContext context, string path, string modelPath, int rank, QuantizationKind quantization, ModuleSelector? kept, string output)
     {
         if (rank < 1)
         {
@@ -151,7 +155,7 @@ internal static class AdapterCommand
         using AdapterWeights adapter = PeftAdapterFolder.Read(path);
         using OnnxModel model = OnnxModelReader.Read(modelPath);
         IWeightFormat? format = quantization == QuantizationKind.None ? null : WeightFormatRegistry.Default.Get(OptionText.Name(quantization));
-        (AdapterWeights converted, double error) = LoraConversion.ToLora(model, adapter, rank, format);
+        (AdapterWeights converted, double error) = LoraConversion.ToLora(model, adapter, rank, new MergeOptions { Format = format, KeptModules = kept });
         PeftAdapterFolder.Write(output, converted);
         context.Output.WriteLine(error == 0
             ? $"Wrote {output}, exactly"

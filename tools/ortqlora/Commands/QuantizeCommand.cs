@@ -36,7 +36,7 @@ internal static class QuantizeCommand
             result.GetValue(baseWeights),
             result.GetValue(output)!,
             WeightFormatRegistry.Default.Get(result.GetValue(format)!),
-            OptionText.Modules(result.GetValue(targets)!),
+            ModuleSelector.Parse(result.GetValue(targets)!),
             result.GetValue(report)));
         return command;
     }

@@ -18,17 +18,17 @@ public static class LoraConversion
     /// <param name="model">The original base; not changed.</param>
     /// <param name="adapter">The adapter with method and configuration.</param>
     /// <param name="rank">Rank of the approximation; conversions that are exact do not look at it.</param>
-    /// <param name="format">The format in which the base was quantized in training; null for none.</param>
+    /// <param name="options">How the base was kept in training; null for its own weights.</param>
     /// <returns>The adapter, and the largest relative error of a weight's change (0 if exact).</returns>
     /// <exception cref="ConfigurationException">The adapter does not fit, or changes more than weights of linear layers.</exception>
-    public static (AdapterWeights Adapter, double Error) ToLora(OnnxModel model, AdapterWeights adapter, int rank, Quantization.IWeightFormat? format = null)
+    public static (AdapterWeights Adapter, double Error) ToLora(OnnxModel model, AdapterWeights adapter, int rank, MergeOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(adapter);
         (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
         return config is LoraConfig { UseDora: false } lora && lora.Initialization is LoraInitialization.Pissa or LoraInitialization.Olora or LoraInitialization.Corda
             ? (Doubled(model, adapter, method, (LoraConfig)config), 0)
-            : Decomposed(model, adapter, method, config, rank, format);
+            : Decomposed(model, adapter, method, config, rank, options ?? new MergeOptions());
     }
 
     private static AdapterWeights Doubled(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, LoraConfig config)
@@ -59,7 +59,7 @@ public static class LoraConversion
     }
 
     private static (AdapterWeights, double) Decomposed(
-        OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, int rank, Quantization.IWeightFormat? format)
+        OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, int rank, MergeOptions options)
     {
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
@@ -70,9 +70,9 @@ public static class LoraConversion
         }
 
         OnnxModel changed = ModelCloner.Clone(model);
-        MergedModelExporter.Merge(changed, adapter, new MergeOptions { Format = format });
+        MergedModelExporter.Merge(changed, adapter, options);
         OnnxModel trained = ModelCloner.Clone(model);
-        MergedModelExporter.PrepareBase(trained, config, new MergeOptions { Format = format });
+        MergedModelExporter.PrepareBase(trained, config, options);
         LinearSites after = LinearFinder.Find(changed);
         LinearSites before = LinearFinder.Find(trained);
         Dictionary<string, ITensor> tensors = new(StringComparer.Ordinal);

@@ -33,7 +33,7 @@ internal static class LoraPreparation
     private static void ChangeBase(LoraPlan plan, LoraConfig config, BasePreparation preparation)
     {
         IReadOnlyDictionary<string, ITensor>? given = preparation.Given is null ? null : new InitialValues(preparation.Given, plan).Tensors;
-        foreach (LoraLayer layer in plan.Layers.Where(l => !l.IsEmbedding))
+        foreach (LoraLayer layer in plan.Layers.Where(l => !l.IsEmbedding && HasStart(l, config, preparation)))
         {
             LoraStart start = given is null
                 ? Compute(layer, config, preparation)
@@ -48,6 +48,10 @@ internal static class LoraPreparation
             }
         }
     }
+
+    // LoftQ makes up for what quantization takes; a layer that is not quantized on a base that is starts as LoRA does.
+    private static bool HasStart(LoraLayer layer, LoraConfig config, BasePreparation preparation) =>
+        config.Initialization != LoraInitialization.LoftQ || preparation.Quantization is not { } quantization || quantization.IsQuantized(layer.Module);
 
     // The start of a given adapter: recorded beside it, else computed again where the decomposition is exact, else the adapter
     // itself if it is still as it came from the decomposition.
@@ -99,7 +103,7 @@ internal static class LoraPreparation
             case LoraInitialization.Corda:
                 return Without(layer, CordaStart.Factors(layer, config.CordaPreservesKnowledge, preparation));
             default:
-                return LoftQ(layer, config, preparation.Format, weight);
+                return LoftQ(layer, config, preparation.Quantization?.Format, weight);
         }
     }
 

@@ -56,8 +56,8 @@ internal sealed class PrefixTuningPlan : AdapterPlan
         VirtualTokenInputs.Extend(context.Model, _count, Scope);
     }
 
-    public override void RequireMergeable() => throw new ConfigurationException(
-        "Prefix tuning cannot be merged: it adds keys and values to the attentions and changes no weight. Keep the adapter beside the model.");
+    public override string? MergeObstacle =>
+        "Prefix tuning cannot be merged: it adds keys and values to the attentions and changes no weight. Keep the adapter beside the model.";
 
     private static (int Layers, int Heads, int HeadSize) Measure(PrefixTuningConfig config, LinearSites sites)
     {

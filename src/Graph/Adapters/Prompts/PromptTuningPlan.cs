@@ -54,8 +54,8 @@ internal sealed class PromptTuningPlan : AdapterPlan
         VirtualTokenInputs.Extend(context.Model, _count, Scope);
     }
 
-    public override void RequireMergeable() => throw new ConfigurationException(
-        "Prompt tuning cannot be merged: it adds positions to the input and changes no weight. Keep the adapter beside the model.");
+    public override string? MergeObstacle =>
+        "Prompt tuning cannot be merged: it adds positions to the input and changes no weight. Keep the adapter beside the model.";
 
     private static void Start(PromptTuningConfig config, LinearModule embedding, FirstValues start, Span<float> values)
     {

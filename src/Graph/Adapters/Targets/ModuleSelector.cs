@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
@@ -10,6 +11,9 @@ public sealed class ModuleSelector
 {
     /// <summary>The word that stands for every linear layer except the output head.</summary>
     public const string AllLinearWord = "all-linear";
+
+    /// <summary>Characters that occur in regular expressions but in no module path.</summary>
+    private static readonly SearchValues<char> RegexCharacters = SearchValues.Create("*+?^$|()[]{}\\");
 
     private ModuleSelector(IReadOnlyList<string>? names, string? regex)
     {
@@ -35,6 +39,18 @@ public sealed class ModuleSelector
     /// <summary>A selector by one regular expression, which must match the whole module path.</summary>
     public static ModuleSelector OfRegex(string regex) =>
         string.Equals(regex, AllLinearWord, StringComparison.OrdinalIgnoreCase) ? AllLinear : new(null, regex);
+
+    /// <summary>
+    /// Reads what a person writes: names between commas, spaces or line ends, or one regular expression, which is text on one line with
+    /// characters that no module path has.
+    /// </summary>
+    public static ModuleSelector Parse(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return !text.Contains('\n') && (text.Trim() == AllLinearWord || text.AsSpan().ContainsAny(RegexCharacters))
+            ? OfRegex(text.Trim())
+            : OfNames(text.Split([',', ' ', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    }
 
     /// <summary>Reads the JSON form: a string or a list of strings.</summary>
     /// <param name="key">Configuration key, for messages.</param>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using OrtQLoRA.Graph.IO;
 
@@ -15,6 +16,11 @@ public sealed record BaseModelRecord(
     [property: JsonPropertyName("base-weights")] string? BaseWeights,
     [property: JsonPropertyName("hash")] string Hash)
 {
+    /// <summary>Linear layers that were not quantized, in the form of <see cref="Adapters.Targets.ModuleSelector"/>; null for none.</summary>
+    [JsonPropertyName("quant-exclude")]
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public JsonNode? KeptModules { get; init; }
+
     /// <summary>Name of the file in a run folder.</summary>
     public const string FileName = "base.json";
 

@@ -10,6 +10,9 @@ public sealed class EetqWeight : IQuantizedWeight
     // DequantizeLinear has an axis from this opset on; ONNX Runtime's own operator of that name has one in any.
     private const long FirstOpsetWithAxis = 13;
 
+    // From this opset on DequantizeLinear takes fp16 scales and gives fp16.
+    private const long FirstOpsetWithHalf = 19;
+
     private readonly Func<byte[]> _quantized;
     private readonly Half[] _scales;
     private readonly float[] _widened;
@@ -36,6 +39,12 @@ public sealed class EetqWeight : IQuantizedWeight
         Error = error;
     }
 
+    /// <summary>
+    /// Whether <c>q * scale</c> is rounded to fp16 whatever the model computes in, as EETQ's own kernels do; see
+    /// <see cref="EetqFp16Format"/>.
+    /// </summary>
+    public bool IsRoundedToHalf { get; private init; }
+
     /// <summary>K.</summary>
     public int InFeatures { get; }
 
@@ -59,10 +68,14 @@ public sealed class EetqWeight : IQuantizedWeight
 
     /// <inheritdoc/>
     public IQuantizedWeight Streamed(Func<IQuantizedWeight> again) =>
-        new EetqWeight(() => ((EetqWeight)again())._quantized(), _scales, InFeatures, Error, isStreamed: true);
+        new EetqWeight(() => ((EetqWeight)again())._quantized(), _scales, InFeatures, Error, isStreamed: true) { IsRoundedToHalf = IsRoundedToHalf };
 
     /// <summary>The same weight where it stands for itself: no error.</summary>
-    internal EetqWeight AsOriginal() => new(_quantized, _scales, InFeatures, new QuantizationError(0, 0, 0, 0), _isStreamed);
+    internal EetqWeight AsOriginal() =>
+        new(_quantized, _scales, InFeatures, new QuantizationError(0, 0, 0, 0), _isStreamed) { IsRoundedToHalf = IsRoundedToHalf };
+
+    /// <summary>The same weight with its products rounded to fp16.</summary>
+    internal EetqWeight RoundedToHalf() => new(_quantized, _scales, InFeatures, Error, _isStreamed) { IsRoundedToHalf = true };
 
     /// <summary>q as a tensor [K, N].</summary>
     internal ITensor ToTensor() => Tensor(DataType.Int8, [InFeatures, OutFeatures], () => _quantized());
@@ -97,13 +110,14 @@ public sealed class EetqWeight : IQuantizedWeight
     /// <inheritdoc/>
     /// <remarks>
     /// One DequantizeLinear along axis 0 of the transposed bytes: a whole row then has one scale, which ONNX Runtime's CPU
-    /// kernel dequantizes twelve times faster than rows whose every element has another (0.08 against 0.96 ms for 1376 x 512). In fp32 the result is <c>q * fp16(scale)</c> exactly; in fp16 the product is
-    /// rounded, as EETQ's kernels round it; bfloat16 is rounded from fp32.
+    /// kernel dequantizes twelve times faster than rows whose every element has another (0.08 against 0.96 ms for 1376 x 512). In fp32 the
+    /// result is <c>q * fp16(scale)</c> exactly unless <see cref="IsRoundedToHalf"/>; in fp16 the product is rounded, as EETQ's
+    /// kernels round it; bfloat16 is rounded from fp32.
     /// </remarks>
     public Value Emit(GraphBuilder builder, string stem, DataType type)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        bool inHalf = type == DataType.Float16 && builder.Opset >= 19;
+        bool inHalf = (type == DataType.Float16 || IsRoundedToHalf) && builder.Opset >= FirstOpsetWithHalf;
         Value quantized = builder.Graph.AddInitializer(builder.Graph.Names.Reserve(stem + "_quantized"), ToTransposedTensor());
         Value scales = builder.Graph.AddInitializer(
             builder.Graph.Names.Reserve(stem + "_scale"),
@@ -111,7 +125,7 @@ public sealed class EetqWeight : IQuantizedWeight
         string domain = builder.Opset >= FirstOpsetWithAxis ? "" : OperatorDomains.Microsoft;
         Node node = builder.Emit("DequantizeLinear", domain, [quantized, scales], 1, ("axis", 0));
         node.Outputs[0].Type ??= new OnnxType.Tensor(scales.ElementType, Shape.Of([OutFeatures, InFeatures]));
-        return builder.Cast(node.Outputs[0], type);
+        return builder.Cast(IsRoundedToHalf ? builder.Cast(node.Outputs[0], DataType.Float16) : node.Outputs[0], type);
     }
 
     private static byte[] Transpose(byte[] matrix, int rows, int columns)
@@ -145,6 +159,8 @@ public sealed class EetqWeight : IQuantizedWeight
         {
             EetqInt8.DequantizeRow(quantized.Slice(firstRow * columns, columns), _widened, rows.Slice(start, columns));
         }
+
+        RoundIfAsked(rows);
     }
 
     /// <inheritdoc/>
@@ -158,6 +174,19 @@ public sealed class EetqWeight : IQuantizedWeight
             for (int i = 0; i < count; i++)
             {
                 columns[(i * InFeatures) + k] = row[i] * _widened[firstColumn + i];
+            }
+        }
+
+        RoundIfAsked(columns);
+    }
+
+    private void RoundIfAsked(Span<float> values)
+    {
+        if (IsRoundedToHalf)
+        {
+            foreach (ref float value in values)
+            {
+                value = (float)(Half)value;
             }
         }
     }

@@ -20,7 +20,7 @@ internal sealed record Int8Operand(Value Quantized, Value Scale, int ScaleAxis, 
             if (node.Is("DequantizeLinear"))
             {
                 return node.InputOrNull(0) is { IsConstant: true, ElementType: DataType.Int8 } quantized && node.InputOrNull(1) is { } scale
-                    ? new Int8Operand(quantized, scale, Axis(node), isTransposed, MisfitOf(node, quantized, scale))
+                    ? new Int8Operand(quantized, scale, Axis(node), isTransposed, MisfitOf(node, quantized, scale) ?? RoundingOf(node, operand))
                     : null;
             }
 
@@ -36,6 +36,12 @@ internal sealed record Int8Operand(Value Quantized, Value Scale, int ScaleAxis, 
 
         return null;
     }
+
+    // The operators multiply by q * scale as it is.
+    private static string? RoundingOf(Node node, Value operand) =>
+        operand.ElementType == DataType.Float && node.Outputs[0].ElementType is DataType.Float16 or DataType.BFloat16
+            ? $"the dequantized weight is rounded to {node.Outputs[0].ElementType.OnnxName()} before the product in float"
+            : null;
 
     private static int Axis(Node node)
     {

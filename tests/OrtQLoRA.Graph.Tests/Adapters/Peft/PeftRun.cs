@@ -57,7 +57,7 @@ internal sealed class PeftRun
         if (IsQuantized)
         {
             // DequantizeLinear along an axis needs no more, but GraphBuilder emits for newer operator sets.
-            new WeightQuantizationPass(new EetqInt8Format()).Run(model);
+            new WeightQuantizationPass(new EetqFp16Format()).Run(model);
         }
 
         return model;

@@ -74,7 +74,7 @@ public sealed class PeftRunTests
                 InsertedAdapter inserted = Insert(model, adapter);
 
                 ITensor actual = PeftRun.Logits(model, probe, inserted.Parameters.ToDictionary(p => p.Name, p => p.InitialValue));
-                TensorAssert.AreClose(probe[logits], actual, run.IsQuantized ? 5e-4 : 1e-5, $"{name} {folder} {file}");
+                TensorAssert.AreClose(probe[logits], actual, 1e-5, $"{name} {folder} {file}");
             }
         }
     }
@@ -93,9 +93,9 @@ public sealed class PeftRunTests
             using OnnxModel original = OnnxModelReader.Read(Fixtures.Require($"peft/bases/{run.BaseName}/{file}"));
             using OnnxModel merged = OnnxModelReader.Read(Fixtures.Require($"peft/bases/{run.BaseName}/{file}"));
 
-            MergedModelExporter.Merge(merged, adapter, new MergeOptions { Format = run.IsQuantized ? new EetqInt8Format() : null });
+            MergedModelExporter.Merge(merged, adapter, new MergeOptions { Format = run.IsQuantized ? new EetqFp16Format() : null });
 
-            TensorAssert.AreClose(probe[expected], PeftRun.Logits(merged, probe), run.IsQuantized ? 5e-4 : 1e-5, $"{name} {file}");
+            TensorAssert.AreClose(probe[expected], PeftRun.Logits(merged, probe), 1e-5, $"{name} {file}");
             AssertSameInterface(original, merged, mayAddNodes: name.EndsWith("no_base_bias", StringComparison.Ordinal));
         }
     }
@@ -151,7 +151,7 @@ public sealed class PeftRunTests
             config,
             isClassification ? CrossEntropyLoss.SequenceClassification : CrossEntropyLoss.CausalLanguageModeling,
             start,
-            run.IsQuantized ? new EetqInt8Format() : null);
+            run.IsQuantized ? new EetqFp16Format() : null);
 
         JsonElement batch = root.GetProperty("batches")[0];
         (float loss, IReadOnlyDictionary<string, float[]> gradients) = graph.Run(Rows(batch, "input_ids"), Rows(batch, "labels"), Rows(batch, "attention_mask"));
