@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Evaluation;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
@@ -6,7 +7,7 @@ using OrtQLoRA.Graph.Passes;
 namespace OrtQLoRA.Graph.Export;
 
 /// <summary>
-/// Gives modules that hold integers (MatMulNBits, DequantizeLinear, Cast and Mul) the floats that these stand for, so that an
+/// Gives modules that hold integers (MatMulNBits, DequantizeLinear, Cast and Mul, MatMulInteger) the floats that these stand for, so that an
 /// adapter can be merged into them without a second rounding. Values are computed when the model is written.
 /// </summary>
 internal static class DenseWeights
@@ -14,6 +15,15 @@ internal static class DenseWeights
     /// <summary>Modules of a model whose weight is no plain float matrix.</summary>
     public static IEnumerable<LinearModule> Quantized(LinearSites sites) =>
         sites.Modules.Where(m => m.Storage != WeightStorage.Dense && m.Kind != LinearKind.Convolution);
+
+    /// <summary>Makes floats of modules that hold integers and are trained whole (modules to save), so that there is something to train.</summary>
+    /// <returns>Whether the model changed; what was found in it before is out of date then.</returns>
+    public static bool ExpandTrained(OnnxModel model, AdapterConfig config)
+    {
+        LinearModule[] trained = config.AllModulesToSave.Count == 0 ? [] : [.. Quantized(LinearFinder.Find(model)).Where(m => config.TrainsWhole(m.Path))];
+        Expand(model, trained);
+        return trained.Length > 0;
+    }
 
     /// <summary>Changes a model in place; what was found in it before is out of date afterwards.</summary>
     /// <param name="model">The model.</param>
@@ -67,6 +77,9 @@ internal static class DenseWeights
             {
                 case WeightStorage.MatMulNBits:
                     Replace(model, site, b => WithBias(b, b.MatMul(site.Input, weight), site.Node.InputOrNull(5)));
+                    break;
+                case WeightStorage.IntegerProduct:
+                    IntegerProduct.Of(site.Node)!.Rewrite(model.Opset, weight);
                     break;
                 case WeightStorage.GatherBlockQuantized:
                     Replace(model, site, b => b.Op("Gather", [weight, site.Input], ("axis", 0)));

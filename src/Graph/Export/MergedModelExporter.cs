@@ -65,6 +65,7 @@ public static class MergedModelExporter
 
     private static MergedInitializers Merge(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, MergeOptions options)
     {
+        bool expandedTrained = DenseWeights.ExpandTrained(model, config);
         LinearSites original = LinearFinder.Find(model);
         QuantizedModules.RequireFound(original, options.KeptModules);
         AdapterPlan first = method.Plan(original, config);
@@ -88,7 +89,7 @@ public static class MergedModelExporter
         plan.Merge(merge);
         merge.Apply(options.Format, QuantizedModules.Beside(config, options.KeptModules));
         merge.Initializers.TakeOver(preparation);
-        merge.Initializers.ChangedStructure |= expanded.Length > 0;
+        merge.Initializers.ChangedStructure |= expandedTrained || expanded.Length > 0;
         return merge.Initializers;
     }
 }

@@ -69,7 +69,7 @@ internal sealed class GradientPath
     {
         Dictionary<Value, Value> dependent = sources.ToDictionary(s => s);
         Dictionary<Value, (Node, Value)> rounded = [];
-        foreach (Node node in graph.Nodes.Where(n => !n.Is("Shape") && !n.Is("Size")))
+        foreach (Node node in graph.Nodes.Where(n => !n.Is("Shape") && !n.Is("Size") && !NonDifferentiableOps.IsDetached(n)))
         {
             Value[] read = [.. ReadValues(node, graph)];
             (Node, Value)? origin = read.Where(rounded.ContainsKey).Select(v => ((Node, Value)?)rounded[v]).FirstOrDefault();

@@ -45,7 +45,14 @@ public static class NonDifferentiableOps
     public static bool Contains(string opType, string domain = "") => Ops.Contains((Node.NormaliseDomain(domain), opType));
 
     /// <summary>Whether a node calls an operator on the list, or is marked by <see cref="Detach"/>.</summary>
-    public static bool Contains(Node node) => Ops.Contains((node.Domain, node.OpType)) || node.Metadata.ContainsKey(DetachedKey);
+    public static bool Contains(Node node) => Ops.Contains((node.Domain, node.OpType)) || IsDetached(node);
+
+    /// <summary>Whether the node is marked by <see cref="Detach"/>.</summary>
+    public static bool IsDetached(Node node)
+    {
+        ArgumentNullException.ThrowIfNull(node);
+        return node.Metadata.ContainsKey(DetachedKey);
+    }
 
     /// <summary>Marks one node as passing no gradient, as PyTorch's <c>detach</c>.</summary>
     public static void Detach(Node node) => node.Metadata[DetachedKey] = "1";

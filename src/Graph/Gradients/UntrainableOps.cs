@@ -5,8 +5,8 @@ namespace OrtQLoRA.Graph.Gradients;
 /// <summary>Operators that stand in real models where training cannot pass, and the nearest form in which it can.</summary>
 internal static class UntrainableOps
 {
-    private const string Dynamic = "It multiplies activations that are rounded to integers at run time, which has no gradient. Train the float model, or one whose weights alone are quantized (DequantizeLinear or MatMulNBits), and quantize the activations after training";
-    private const string Static = "It computes on quantized activations, which has no gradient. Train the float model, or one whose weights alone are quantized (DequantizeLinear in front of a float product), and quantize the activations after training";
+    private const string Dynamic = "It computes on activations that are rounded to integers, and nothing right behind it brings the result back by the scales (Cast and Mul, as ONNX Runtime's dynamic quantization writes), so that no gradient can be passed straight through. Quantize the float model with DequantizeLinear and QuantizeLinear around float operators (QDQ format), or train the float model and quantize it afterwards";
+    private const string Static = "It computes on quantized activations as one operator (QOperator format), which has no gradient. Quantize the float model in QDQ format (quant_format=QuantFormat.QDQ), where a gradient is passed straight through the rounding, or train the float model and quantize it afterwards";
     private const string Recurrent = "Recurrent cells are not differentiated. Take the layers behind it as targets, or export the cell unrolled into MatMul, Sigmoid and Tanh for the sequence length to be trained";
     private const string Loop = "Loops are not differentiated. Export the model for a fixed number of rounds, so that the exporter unrolls them, or take the layers behind it as targets";
     private const string Search = "It generates text around a decoder held inside. Train the decoder's own model, not the search around it";
@@ -32,7 +32,7 @@ internal static class UntrainableOps
         ["QLinearLeakyRelu"] = Static,
         ["QLinearAveragePool"] = Static,
         ["QLinearGlobalAveragePool"] = Static,
-        ["QuantizeLinear"] = Static,
+        ["QuantizeLinear"] = "Its result is not read by a DequantizeLinear with the same scale and zero point, through which a gradient could be passed straight. Put one behind it (QDQ format), or train the float model and quantize it afterwards",
         ["LSTM"] = Recurrent,
         ["GRU"] = Recurrent,
         ["RNN"] = Recurrent,

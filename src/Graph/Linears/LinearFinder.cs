@@ -12,7 +12,7 @@ public static class LinearFinder
 {
     // One entry for each form that a layer takes.
     private static readonly Func<Node, LinearSite?>[] Patterns =
-        [ProductPattern.Match, EmbeddingPattern.Match, ConvolutionPattern.Match, BlockQuantizedPattern.Match, BlockQuantizedEmbeddingPattern.Match];
+        [ProductPattern.Match, EmbeddingPattern.Match, ConvolutionPattern.Match, BlockQuantizedPattern.Match, BlockQuantizedEmbeddingPattern.Match, IntegerProductPattern.Match];
 
     // Operators that hold several layers.
     private static readonly Func<Node, IEnumerable<LinearSite>>[] FusedPatterns = [FusedQkvPattern.Match, FusedEmbeddingPattern.Match];

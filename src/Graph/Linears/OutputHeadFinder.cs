@@ -10,7 +10,8 @@ internal static class OutputHeadFinder
     private static readonly HashSet<string> PassedOver = new(StringComparer.Ordinal)
     {
         "Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "GatherElements", "GatherND", "Transpose", "Split",
-        "Add", "Sub", "Mul", "Div", "Neg", "Tanh", "Sigmoid", "Softmax", "LogSoftmax", "Clip", "Where", "Expand", "Concat",
+        "Add", "Sub", "Mul", "Div", "Neg", "Tanh", "Sigmoid", "Softmax", "LogSoftmax", "Clip", "Max", "Min", "Where", "Expand", "Concat",
+        "QuantizeLinear", "DequantizeLinear",
     };
 
     private static readonly string[] HeadSegments =
@@ -49,7 +50,11 @@ internal static class OutputHeadFinder
             {
                 yield return site;
             }
-            else if (node.Domain.Length == 0 && PassedOver.Contains(node.OpType))
+            else if (node.OpType == "DequantizeLinear" && node.Inputs[0] is { } rounded)
+            {
+                pending.Enqueue(rounded);
+            }
+            else if (PassedOver.Contains(node.OpType) && (node.Domain.Length == 0 || node.OpType == "QuantizeLinear"))
             {
                 foreach (Value? input in node.Inputs)
                 {

@@ -15,6 +15,9 @@ public enum WeightStorage
     /// <summary>Blocks of packed integers, read by com.microsoft GatherBlockQuantized.</summary>
     GatherBlockQuantized,
 
+    /// <summary>Integers that are multiplied by quantized activations: MatMulInteger and its fused forms.</summary>
+    IntegerProduct,
+
     /// <summary>Integers behind a Cast to floating point, from which a zero point may be taken, and a Mul by scales.</summary>
     CastAndScale,
 }

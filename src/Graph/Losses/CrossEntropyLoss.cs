@@ -41,6 +41,9 @@ public sealed class CrossEntropyLoss : ILossHead
     /// <summary>Logits [batch, sequence, classes], one label per token.</summary>
     public static CrossEntropyLoss TokenClassification { get; } = new("token-classification", shift: false, 3, "[batch, sequence, classes]");
 
+    /// <summary>A decoder's logits [batch, sequence, vocabulary], whose inputs the labels are shifted against already, as encoder-decoder models have them.</summary>
+    public static CrossEntropyLoss SequenceToSequence { get; } = new("sequence-to-sequence", shift: false, 3, "[batch, sequence, vocabulary]");
+
     /// <summary>Logits of any rank from 1, classes last.</summary>
     public static CrossEntropyLoss Plain { get; } = new("cross-entropy", shift: false, null, "[..., classes]");
 

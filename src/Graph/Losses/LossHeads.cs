@@ -8,6 +8,7 @@ public static class LossHeads
         CrossEntropyLoss.CausalLanguageModeling,
         CrossEntropyLoss.SequenceClassification,
         CrossEntropyLoss.TokenClassification,
+        CrossEntropyLoss.SequenceToSequence,
         CrossEntropyLoss.Plain,
         MeanSquaredErrorLoss.Regression,
         MeanSquaredErrorLoss.Plain,

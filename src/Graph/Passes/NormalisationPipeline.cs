@@ -15,7 +15,7 @@ public static class NormalisationPipeline
 
     /// <summary>
     /// Passes for a copy of a model that is to be trained: no functions, no Constant nodes, no initializers that are
-    /// inputs too, opset 21 or later, no nodes that do nothing, no branches whose condition is known, no fused operators that can be taken apart, types wherever
+    /// inputs too, opset 21 or later, no nodes that do nothing, no branches whose condition is known, no fused operators that can be taken apart, rounded activations with a straight-through gradient, types wherever
     /// they follow, shape arithmetic folded as far as shapes are static, nothing that no output needs.
     /// </summary>
     /// <param name="keepSymbolic">
@@ -34,12 +34,14 @@ public static class NormalisationPipeline
         new IdentityEliminationPass(),
         new ShapeInferencePass(),
         new IntegerWeightPass(),
+        new IntegerProductPass(),
         new ConstantFoldingPass(keepSymbolic),
         new IfFoldingPass(),
         new ShapeInferencePass(),
         new DecompositionPass(),
         new ConstantFoldingPass(keepSymbolic),
         new IdentityEliminationPass(),
+        new FakeQuantizationPass(),
         new DeadNodeEliminationPass(),
 
         // Dimensions of their own are named after values, some of which bear other names now.

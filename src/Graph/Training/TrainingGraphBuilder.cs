@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.Gradients;
 using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
@@ -42,6 +43,7 @@ public static class TrainingGraphBuilder
         new SlicedWeightPass().Run(training);
         new RewritePass(new PowStrengthReduction()).Run(training);
         new DeadNodeEliminationPass().Run(training);
+        DenseWeights.ExpandTrained(training, options.Adapter);
         BasePreparation preparation = BasePreparation.Run(
             training,
             options.Method,

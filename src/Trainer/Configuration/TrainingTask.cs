@@ -12,6 +12,9 @@ public enum TrainingTask
     /// <summary>Tell the class of each token.</summary>
     TokenClassification,
 
+    /// <summary>Write an output sequence for an input (encoder-decoder models): the decoder's logits are held against the labels without a shift.</summary>
+    SequenceToSequence,
+
     /// <summary>Reach given numbers (mean squared error).</summary>
     Regression,
 

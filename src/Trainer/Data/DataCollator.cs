@@ -80,7 +80,7 @@ public sealed class DataCollator
                 return example.Target?.Values.Length ?? 0;
             default:
                 long counted = 0;
-                for (int i = _task == TrainingTask.CausalLm ? 1 : 0; i < example.InputIds.Length; i++)
+                for (int i = _task == TrainingTask.CausalLm ? 1 : 0; i < (example.DecoderInputIds ?? example.InputIds).Length; i++)
                 {
                     counted += example.LabelAt(i) != TrainingExample.IgnoreIndex ? 1 : 0;
                 }
@@ -124,6 +124,9 @@ public sealed class DataCollator
             ArtifactNames.Labels when _task == TrainingTask.SequenceClassification =>
                 TensorPacking.Pack(input, [examples.Count], examples.Select(e => e.Label ?? 0).ToArray().AsSpan()),
             ArtifactNames.Labels when _task == TrainingTask.Embedding => TensorPacking.Pack(input, [examples.Count], PositiveRows(examples).AsSpan()),
+            ArtifactNames.Labels when HasDecoder(examples) => DecoderTokens(input, examples, TrainingExample.IgnoreIndex, (e, i) => e.Labels![i]),
+            ModelInput.DecoderInputIds when HasDecoder(examples) => DecoderTokens(input, examples, _padId, (e, i) => e.DecoderInputIds![i]),
+            ModelInput.DecoderAttentionMask when HasDecoder(examples) => DecoderTokens(input, examples, 0, (_, _) => 1),
             ArtifactNames.Labels => Tokens(input, examples, length, TrainingExample.IgnoreIndex, (e, i) => e.LabelAt(i)),
             "cache_position" => TensorPacking.Pack(input, [length], [.. Enumerable.Range(0, length).Select(i => (double)i)]),
             _ when ModelInput.IsCache(input.Name) => EmptyCache(input, examples.Count),
@@ -141,10 +144,28 @@ public sealed class DataCollator
                 $"The model's input '{input.Name}' has the shape {input.Shape}; data lines fill it as [batch, sequence]. Export the model with a mask and ids of rank 2.");
         }
 
+        return Tokens(input, examples, length, padding, e => e.InputIds.Length, value);
+    }
+
+    private static bool HasDecoder(IReadOnlyList<TrainingExample> examples) => examples[0].DecoderInputIds is not null;
+
+    private static DenseTensor DecoderTokens(ModelInput input, IReadOnlyList<TrainingExample> examples, long padding, Func<TrainingExample, int, long> value)
+    {
+        int longest = examples.Max(e => e.DecoderInputIds!.Length);
+        long length = input.FixedSize(1) ?? longest;
+        return longest <= length
+            ? Tokens(input, examples, (int)length, padding, e => e.DecoderInputIds!.Length, value)
+            : throw new TrainingDataException(
+                examples.MaxBy(e => e.DecoderInputIds!.Length)!.Source, $"the line has {longest} labels, but the model's input '{input.Name}' takes exactly {length}.");
+    }
+
+    private static DenseTensor Tokens(
+        ModelInput input, IReadOnlyList<TrainingExample> examples, int length, long padding, Func<TrainingExample, int> lengthOf, Func<TrainingExample, int, long> value)
+    {
         long[] values = new long[examples.Count * length];
         for (int row = 0; row < examples.Count; row++)
         {
-            int filled = examples[row].InputIds.Length;
+            int filled = lengthOf(examples[row]);
             for (int i = 0; i < length; i++)
             {
                 values[(row * length) + i] = i < filled ? value(examples[row], i) : padding;

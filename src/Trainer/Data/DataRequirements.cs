@@ -55,6 +55,12 @@ public sealed record DataRequirements
     /// <summary>Is told what was left out; null for nobody.</summary>
     public Action<string>? Warn { get; init; }
 
+    /// <summary>The token with which an encoder-decoder model's decoder starts, from which its inputs follow where data give labels alone; null if it is not known.</summary>
+    public long? DecoderStartId { get; init; }
+
+    /// <summary>Token id that stands for nothing.</summary>
+    public long PadId { get; init; }
+
     /// <summary>Graph inputs besides token ids, masks, segments and positions, which records must bring by name.</summary>
     public IReadOnlyCollection<string> OtherInputs { get; init; } = [];
 }

@@ -46,7 +46,8 @@ internal sealed class ExampleParser
             line.RequireLength(key, values, ids.Length);
         }
 
-        long[]? labels = PerToken ? text.Labels ?? ReadTokenLabels(line, ids.Length) : null;
+        long[]? labels = PerToken ? text.Labels ?? ReadTokenLabels(line, HasDecoder ? null : ids.Length) : null;
+        long[]? decoderIds = HasDecoder && labels is not null ? ReadDecoderInputs(line, labels) : null;
         Range kept = Kept(line.Source, ids.Length);
         return new TrainingExample
         {
@@ -55,14 +56,34 @@ internal sealed class ExampleParser
             AttentionMask = mask?[kept],
             TokenTypeIds = segments?[kept],
             PositionIds = positions?[kept],
-            Labels = labels?[kept],
+            Labels = decoderIds is null ? labels?[kept] : labels,
+            DecoderInputIds = decoderIds,
             Label = _requirements.Task == TrainingTask.SequenceClassification ? ReadClass(line) : null,
             Target = _requirements.Task == TrainingTask.Regression ? ReadTarget(line) : null,
-            OtherInputs = _requirements.OtherInputs.ToDictionary(n => n, line.Tensor),
+            OtherInputs = _requirements.OtherInputs
+                .Where(n => decoderIds is null || n is not (ModelInput.DecoderInputIds or ModelInput.DecoderAttentionMask))
+                .ToDictionary(n => n, line.Tensor),
         };
     }
 
-    private bool PerToken => _requirements.Task is TrainingTask.CausalLm or TrainingTask.TokenClassification;
+    private bool PerToken => _requirements.Task is TrainingTask.CausalLm or TrainingTask.TokenClassification or TrainingTask.SequenceToSequence;
+
+    private bool HasDecoder => _requirements.Task == TrainingTask.SequenceToSequence && _requirements.OtherInputs.Contains(ModelInput.DecoderInputIds);
+
+    // As encoder-decoder models shift their labels: the start token, then all labels but the last, ignored ones as padding would be read.
+    private long[] ReadDecoderInputs(DataRecord line, long[] labels)
+    {
+        if (line.Integers(ModelInput.DecoderInputIds) is { } given)
+        {
+            return given.Length == labels.Length
+                ? Checked(line, ModelInput.DecoderInputIds, given)
+                : throw line.Error($"\"{ModelInput.DecoderInputIds}\" has {given.Length} entries, \"labels\" has {labels.Length}; they must be equal.");
+        }
+
+        long start = _requirements.DecoderStartId ?? throw line.Error(
+            $"the line has no \"{ModelInput.DecoderInputIds}\", and no config.json beside the model says with which token its decoder starts (decoder_start_token_id), so that they cannot be made of the labels.");
+        return [start, .. labels.SkipLast(1).Select(l => l == TrainingExample.IgnoreIndex ? _requirements.PadId : l)];
+    }
 
     private EncodedText ReadTokens(DataRecord line)
     {
@@ -127,17 +148,34 @@ internal sealed class ExampleParser
         return ids;
     }
 
-    private long[]? ReadTokenLabels(DataRecord line, int length)
+    // A length that labels must have, or null where they are a sequence of their own.
+    private long[]? ReadTokenLabels(DataRecord line, int? length)
     {
         long[]? labels = line.Integers("labels");
+        if (labels is null && _requirements.Task == TrainingTask.SequenceToSequence && line.Text("target") is string target)
+        {
+            labels = _encoder.Encode(target, line.Source);
+        }
+
         if (labels is null)
         {
             return _requirements.Task == TrainingTask.CausalLm
                 ? null
+                : _requirements.Task == TrainingTask.SequenceToSequence
+                ? throw line.Error($"the line has neither \"labels\", the tokens to write (-100 where none counts), nor \"target\", their text; its keys are {line.KeyList}.")
                 : throw line.Error($"the line has no \"labels\", one class a token (-100 where none counts); its keys are {line.KeyList}.");
         }
 
-        line.RequireLength("labels", labels, length);
+        if (length is { } tokens)
+        {
+            line.RequireLength("labels", labels, tokens);
+        }
+
+        if (labels.Length == 0)
+        {
+            throw line.Error("\"labels\" is empty; remove the line or give it at least one label.");
+        }
+
         long last = (_requirements.ClassCount ?? long.MaxValue) - 1;
         for (int i = 0; i < labels.Length; i++)
         {

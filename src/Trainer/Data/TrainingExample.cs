@@ -27,6 +27,11 @@ public sealed class TrainingExample
     /// </summary>
     public long[]? Labels { get; init; }
 
+    /// <summary>
+    /// What an encoder-decoder model's decoder reads; <see cref="Labels"/> are then aligned with it instead. Null for other models.
+    /// </summary>
+    public long[]? DecoderInputIds { get; init; }
+
     /// <summary>Class of the whole example.</summary>
     public long? Label { get; init; }
 
@@ -71,7 +76,7 @@ public sealed class TrainingExample
         : IgnoreIndex;
 
     /// <summary>The first tokens, as an example of its own.</summary>
-    internal TrainingExample Beginning(int tokens) => InputIds.Length <= tokens ? this : new TrainingExample
+    internal TrainingExample Beginning(int tokens) => InputIds.Length <= tokens || DecoderInputIds is not null ? this : new TrainingExample
     {
         Source = Source,
         InputIds = InputIds[..tokens],

@@ -54,7 +54,7 @@ internal static class Evaluator
         double loss = total.LossSum / total.Counted;
         return new EvaluationResult(
             loss,
-            task == TrainingTask.CausalLm ? Math.Exp(loss) : null,
+            task is TrainingTask.CausalLm or TrainingTask.SequenceToSequence ? Math.Exp(loss) : null,
             task == TrainingTask.Regression ? null : (double)total.Correct / total.Counted,
             examples.Count,
             total.Counted,

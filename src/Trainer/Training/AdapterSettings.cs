@@ -23,6 +23,7 @@ internal sealed class AdapterSettings : IDisposable
         [TrainingTask.CausalLm] = "CAUSAL_LM",
         [TrainingTask.SequenceClassification] = "SEQ_CLS",
         [TrainingTask.TokenClassification] = "TOKEN_CLS",
+        [TrainingTask.SequenceToSequence] = "SEQ_2_SEQ_LM",
         [TrainingTask.Embedding] = "FEATURE_EXTRACTION",
     };
 

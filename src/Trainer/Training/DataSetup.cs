@@ -54,6 +54,8 @@ internal sealed class DataSetup : IDisposable
             Streaming = options.Streaming,
             Warn = warn,
             OtherInputs = model.OtherInputs,
+            DecoderStartId = task == TrainingTask.SequenceToSequence ? DecoderStart(options.Model) : null,
+            PadId = PadId,
         };
     }
 
@@ -124,20 +126,26 @@ internal sealed class DataSetup : IDisposable
         };
 
     /// <summary>The names that the model's config.json gives its classes.</summary>
-    private static IReadOnlyList<string> ClassNames(string modelPath)
+    private static IReadOnlyList<string> ClassNames(string modelPath) => ConfigValue(modelPath, "id2label") is { ValueKind: JsonValueKind.Object } names
+        ? [.. names.EnumerateObject().Where(n => int.TryParse(n.Name, out _)).OrderBy(n => int.Parse(n.Name, System.Globalization.CultureInfo.InvariantCulture)).Select(n => n.Value.ToString())]
+        : [];
+
+    private static long? DecoderStart(string modelPath) =>
+        (ConfigValue(modelPath, "decoder_start_token_id") ?? ConfigValue(modelPath, "bos_token_id")) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt64(out long id) ? id : null;
+
+    /// <summary>A value of the model's config.json; null if there is none.</summary>
+    private static JsonElement? ConfigValue(string modelPath, string key)
     {
         string file = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(modelPath.Length == 0 ? "." : modelPath)) ?? "", "config.json");
         if (!File.Exists(file))
         {
-            return [];
+            return null;
         }
 
         try
         {
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
-            return document.RootElement.ValueKind == JsonValueKind.Object && document.RootElement.TryGetProperty("id2label", out JsonElement names) && names.ValueKind == JsonValueKind.Object
-                ? [.. names.EnumerateObject().Where(n => int.TryParse(n.Name, out _)).OrderBy(n => int.Parse(n.Name, System.Globalization.CultureInfo.InvariantCulture)).Select(n => n.Value.ToString())]
-                : [];
+            return document.RootElement.ValueKind == JsonValueKind.Object && document.RootElement.TryGetProperty(key, out JsonElement value) ? value.Clone() : null;
         }
         catch (JsonException e)
         {

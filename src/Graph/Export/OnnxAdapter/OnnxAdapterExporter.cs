@@ -11,6 +11,7 @@ namespace OrtQLoRA.Graph.Export.OnnxAdapter;
 /// </summary>
 internal static class OnnxAdapterExporter
 {
+    private const long FirstOpsetWithAxis = 13;
     private const long FirstIrVersionWithOptionalInputs = 4;
 
     /// <summary>Gives the model its optional inputs.</summary>
@@ -22,6 +23,8 @@ internal static class OnnxAdapterExporter
     public static IReadOnlyDictionary<string, ITensor> Split(OnnxModel model, AdapterWeights adapter, DataType type)
     {
         (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
+        DenseWeights.ExpandTrained(model, config);
+        ExpandProducts(model, LinearFinder.Find(model), method, config);
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
         bool isPlain = plan is LoraPlan { IsPlain: true } || (plan is not LoraPlan && plan.Tensors.Count == 0);
@@ -48,6 +51,25 @@ internal static class OnnxAdapterExporter
 
         model.IrVersion = Math.Max(model.IrVersion, FirstIrVersionWithOptionalInputs);
         return parameters;
+    }
+
+    // A branch reads and adds to floats: where integers are multiplied, both sides are dequantized instead.
+    private static void ExpandProducts(OnnxModel model, LinearSites sites, IAdapterMethod method, AdapterConfig config)
+    {
+        AdapterPlan plan = method.Plan(sites, config);
+        foreach (LinearModule module in sites.Modules.Where(m => m.Storage == WeightStorage.IntegerProduct && plan.Tensors.Any(t => t.Name.StartsWith(m.Path + ".", StringComparison.Ordinal))))
+        {
+            if (model.Opset < FirstOpsetWithAxis)
+            {
+                throw new ConfigurationException(
+                    $"Module '{module.Path}' multiplies integers ({module.Sites[0].Node.Describe()}), which a LoRA branch cannot stand beside below opset {FirstOpsetWithAxis}; the model has opset {model.Opset}. Export with --to merged.");
+            }
+
+            foreach (LinearSite site in module.Sites)
+            {
+                IntegerProduct.Of(site.Node)!.Rewrite(model.Opset);
+            }
+        }
     }
 
     // The initializer stays as the default of an input of its name.

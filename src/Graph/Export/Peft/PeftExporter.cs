@@ -19,7 +19,8 @@ internal static class PeftExporter
     public static IReadOnlyList<string> Write(OnnxModel model, AdapterWeights adapter, string folder, DataType? precision)
     {
         (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
-        LinearSites sites = LinearFinder.Find(model);
+        OnnxModel copy = ModelCloner.Clone(model);
+        LinearSites sites = LinearFinder.Find(DenseWeights.ExpandTrained(copy, config) ? copy : model);
         AdapterPlan plan = method.Plan(sites, config);
         IReadOnlyDictionary<string, ITensor> tensors = new InitialValues(adapter, plan).Tensors;
         if (precision is { } type)

@@ -96,9 +96,8 @@ internal static class AttentionRules
         Shape? query = call.ShapeOf(0);
         long heads = Math.Max(call.Node.GetInt("num_heads", 1), 1);
         long cached = Math.Max(call.Node.GetInt("kv_num_heads", 1), 1);
-        Dimension size = call.ShapeOf(3) is [_, _, _, var past] ? past
-            : query is [_, _, var width] ? Divide(width, call.HasInput(1) ? heads : heads + (2 * cached))
-            : Dimension.Unknown;
+        Dimension computed = query is [_, _, var width] ? Divide(width, call.HasInput(1) ? heads : heads + (2 * cached)) : Dimension.Unknown;
+        Dimension size = computed.Value is null && call.ShapeOf(3) is [_, _, _, var past] ? past : computed;
         (Dimension batch, Dimension sequence) = query is [var rows, var steps, _] ? (rows, steps) : (Dimension.Unknown, Dimension.Unknown);
         call.Set(0, call.TypeOf(0), new Shape(batch, sequence, (size.ToExpression() * SymbolicExpression.Of(heads)).ToDimensionOrUnknown()));
 

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
-using OrtQLoRA.Graph.IR;
 
-namespace OrtQLoRA.Graph.Passes.Decomposition;
+namespace OrtQLoRA.Graph.IR;
 
 /// <summary>The bytes of another tensor under another element type and other dimensions.</summary>
 internal sealed class RetypedTensor : ITensor
