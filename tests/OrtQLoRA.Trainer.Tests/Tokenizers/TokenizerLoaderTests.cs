@@ -3,7 +3,6 @@ using OrtQLoRA.Graph;
 using OrtQLoRA.Trainer.Tokenizers;
 using OrtQLoRA.Trainer.Tokenizers.HuggingFace;
 using OrtQLoRA.Trainer.Tokenizers.Llama2c;
-using OrtQLoRA.Trainer.Tokenizers.SentencePiece;
 
 namespace OrtQLoRA.Trainer.Tests.Tokenizers;
 
@@ -44,7 +43,7 @@ public sealed class TokenizerLoaderTests
 
         Assert.IsInstanceOfType<Llama2cTokenizer>(llama2c);
         Assert.IsInstanceOfType<PipelineTokenizer>(json);
-        Assert.IsInstanceOfType<SentencePieceModelTokenizer>(sentencePiece);
+        Assert.IsInstanceOfType<PipelineTokenizer>(sentencePiece);
         foreach (ITextTokenizer other in (ITextTokenizer[])[json, sentencePiece])
         {
             Assert.AreEqual(llama2c.VocabularySize, other.VocabularySize);
@@ -79,7 +78,7 @@ public sealed class TokenizerLoaderTests
     [TestMethod]
     [DataRow("vocab.txt", "no unknown token\nhere\n", "no tokenizer that can be read")]
     [DataRow("vocab.txt", "[UNK]\nhello\n", "[CLS]")]
-    [DataRow("tokenizer.json", "{\"model\": {\"type\": \"Unigram\"}}", "'Unigram'")]
+    [DataRow("tokenizer.json", "{\"model\": {\"type\": \"Odd\"}}", "'Odd'")]
     [DataRow("tokenizer.json", "{\"model\": ", "no valid JSON")]
     [DataRow("tokenizer.json", "{}", "'model'")]
     [DataRow("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a b\"]}}", "'b'")]

@@ -30,6 +30,9 @@ public sealed class PipelineTokenizer : ITextTokenizer
     /// <inheritdoc/>
     public SpecialTokens SpecialTokens { get; internal init; } = new();
 
+    /// <summary>Ids that decoding leaves out on request although no text holds them.</summary>
+    internal IReadOnlySet<int> ControlIds { get; init; } = new HashSet<int>();
+
     internal Func<string, string> Normalizer { get; init; } = text => text;
 
     internal PreTokenizer PreTokenizer { get; init; } = (text, _) => [text];
@@ -74,7 +77,7 @@ public sealed class PipelineTokenizer : ITextTokenizer
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, VocabularySize, nameof(ids));
             _added.TryGetValue(id, out AddedToken? added);
             string? token = added?.Content ?? _model.TokenOf(id);
-            if (token is not null && !(skipSpecialTokens && added is { IsSpecial: true }))
+            if (token is not null && !(skipSpecialTokens && (added is { IsSpecial: true } || ControlIds.Contains(id))))
             {
                 tokens.Add(token);
             }

@@ -70,17 +70,6 @@ internal static class TokenizerJsonReader
             throw new ModelFormatException($"'{source}': 'added_tokens' should be a JSON array.");
         }
 
-        return [.. list.EnumerateArray().Select(token =>
-        {
-            int id = token.IntOr("id", -1);
-            if (id is < 0 or int.MaxValue || token.StringOrNull("content") is not { } content)
-            {
-                throw new ModelFormatException($"'{source}': the added token {token.GetRawText()} needs an 'id' from 0 on and a 'content'.");
-            }
-
-            bool special = token.BoolOr("special", false);
-            return new AddedToken(
-                id, content, special, token.BoolOr("normalized", !special), token.BoolOr("single_word", false), token.BoolOr("lstrip", false), token.BoolOr("rstrip", false));
-        })];
+        return [.. list.EnumerateArray().Select(token => AddedTokenReader.Read(token, token.IntOr("id", -1), source))];
     }
 }

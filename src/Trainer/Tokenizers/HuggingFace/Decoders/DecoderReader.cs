@@ -12,8 +12,8 @@ internal static class DecoderReader
     private static readonly Dictionary<string, Func<JsonElement, string, Func<IReadOnlyList<string>, IReadOnlyList<string>>>> Kinds = new(StringComparer.Ordinal)
     {
         ["BPEDecoder"] = (json, _) => ReadSuffix(json.StringOr("suffix", "</w>")),
-        ["ByteFallback"] = (_, _) => ReadByteTokens,
-        ["ByteLevel"] = (_, _) => ReadByteLevel,
+        ["ByteFallback"] = (_, _) => ByteTokens,
+        ["ByteLevel"] = (_, _) => ByteLevel,
         ["Fuse"] = (_, _) => tokens => [string.Concat(tokens)],
         ["Metaspace"] = (json, _) => ReadMetaspace(json),
         ["Replace"] = ReadReplace,
@@ -50,7 +50,8 @@ internal static class DecoderReader
         return tokens => [.. tokens.Select(replace)];
     }
 
-    private static string[] ReadByteLevel(IReadOnlyList<string> tokens)
+    /// <summary>Text of tokens whose bytes are spelled as characters.</summary>
+    public static IReadOnlyList<string> ByteLevel(IReadOnlyList<string> tokens)
     {
         List<byte> bytes = [];
         foreach (string token in tokens)
@@ -61,7 +62,8 @@ internal static class DecoderReader
         return [Encoding.UTF8.GetString([.. bytes])];
     }
 
-    private static List<string> ReadByteTokens(IReadOnlyList<string> tokens)
+    /// <summary>Tokens of bytes, <c>&lt;0x0A&gt;</c>, side by side as the text that they spell.</summary>
+    public static IReadOnlyList<string> ByteTokens(IReadOnlyList<string> tokens)
     {
         List<string> result = [];
         List<byte> bytes = [];

@@ -12,17 +12,35 @@ internal static class TokenModelReader
     private static readonly Dictionary<string, Func<JsonElement, string, ITokenModel>> Kinds = new(StringComparer.Ordinal)
     {
         ["BPE"] = ReadBpe,
+        ["Unigram"] = ReadUnigram,
+        ["WordLevel"] = (model, source) => new WordLevelModel(ReadVocabulary(model, source), model.StringOr("unk_token", "<unk>"), source),
         ["WordPiece"] = ReadWordPiece,
     };
 
     public static ITokenModel Read(JsonElement model, string source)
     {
-        // Files of old versions leave the type out; only BPE has merges, only WordPiece this prefix.
-        string type = model.StringOr("type", model.TryGetProperty("merges", out _) ? "BPE" : "WordPiece");
+        // Files of old versions leave the type out; only BPE has merges, only Unigram a list for a vocabulary.
+        string type = model.StringOr("type", model.TryGetProperty("merges", out _) ? "BPE"
+            : model.MemberOrNull("vocab") is { ValueKind: JsonValueKind.Array } ? "Unigram"
+            : model.TryGetProperty("continuing_subword_prefix", out _) ? "WordPiece" : "WordLevel");
         return Kinds.TryGetValue(type, out Func<JsonElement, string, ITokenModel>? read)
             ? read(model, source)
             : throw new ModelFormatException(
-                $"'{source}' holds a tokenizer model of type '{type}'; {string.Join(" and ", Kinds.Keys)} can be read. If a SentencePiece tokenizer.model lies beside it, give that file.");
+                $"'{source}' holds a tokenizer model of type '{type}'; {string.Join(", ", Kinds.Keys)} can be read. If a SentencePiece tokenizer.model lies beside it, give that file.");
+    }
+
+    private static UnigramModel ReadUnigram(JsonElement model, string source)
+    {
+        List<(string, double)> pieces = [];
+        foreach (JsonElement piece in model.Required("vocab", JsonValueKind.Array, source).EnumerateArray())
+        {
+            pieces.Add(piece.ValueKind == JsonValueKind.Array && piece.GetArrayLength() == 2 && piece[0].ValueKind == JsonValueKind.String
+                && piece[1].ValueKind == JsonValueKind.Number && double.IsFinite(piece[1].GetDouble())
+                ? (piece[0].GetString()!, piece[1].GetDouble())
+                : throw new ModelFormatException($"'{source}': entry {pieces.Count} of the vocabulary is {piece.GetRawText()}; a Unigram model has [token, log probability]."));
+        }
+
+        return new UnigramModel(pieces, model.MemberOrNull("unk_id") is null ? null : model.IntOr("unk_id", -1), model.BoolOr("byte_fallback", false), source);
     }
 
     private static WordPieceModel ReadWordPiece(JsonElement model, string source) => new(

@@ -35,7 +35,7 @@ internal sealed class BertNormalizer(bool cleanText, bool splitIdeographs, bool 
 
     private static string Clean(string text) => Map(text, (rune, result) =>
     {
-        if (rune.Value is '\t' or '\n' or '\r' || Rune.IsWhiteSpace(rune))
+        if (rune.Value is '\t' or '\n' or '\r' || (Rune.IsWhiteSpace(rune) && !Rune.IsControl(rune)))
         {
             result.Append(' ');
         }

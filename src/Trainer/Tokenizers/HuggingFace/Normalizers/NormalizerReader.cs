@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Trainer.Tokenizers.HuggingFace.PreTokenizers;
 using OrtQLoRA.Trainer.Tokenizers.Unicode;
 
 namespace OrtQLoRA.Trainer.Tokenizers.HuggingFace.Normalizers;
@@ -10,12 +11,15 @@ internal static class NormalizerReader
 {
     private static readonly Dictionary<string, Func<JsonElement, string, Func<string, string>>> Kinds = new(StringComparer.Ordinal)
     {
+        ["ByteLevel"] = (_, _) => ByteLevelAlphabet.Spell,
         ["BertNormalizer"] = (json, _) => ReadBert(json).Normalize,
         ["Lowercase"] = (_, _) => BertNormalizer.LowerCase,
         ["NFC"] = (_, _) => text => UnicodeNormalizer.Normalize(text, NormalizationForm.FormC),
         ["NFD"] = (_, _) => text => UnicodeNormalizer.Normalize(text, NormalizationForm.FormD),
         ["NFKC"] = (_, _) => text => UnicodeNormalizer.Normalize(text, NormalizationForm.FormKC),
+        ["Nmt"] = (_, _) => NmtNormalizer.Normalize,
         ["NFKD"] = (_, _) => text => UnicodeNormalizer.Normalize(text, NormalizationForm.FormKD),
+        ["Precompiled"] = ReadCharacterMap,
         ["Prepend"] = (json, _) => ReadPrepend(json.StringOr("prepend", "")),
         ["Replace"] = (json, source) => TextPattern.Read(json, source).Replacing(json.StringOr("content", "")),
         ["Sequence"] = ReadSequence,
@@ -34,6 +38,15 @@ internal static class NormalizerReader
         bool lowerCase = json.BoolOr("lowercase", true);
         return new BertNormalizer(
             json.BoolOr("clean_text", true), json.BoolOr("handle_chinese_chars", true), json.BoolOrNull("strip_accents") ?? lowerCase, lowerCase);
+    }
+
+    private static Func<string, string> ReadCharacterMap(JsonElement json, string source)
+    {
+        string encoded = json.StringOr("precompiled_charsmap", "");
+        byte[] blob = new byte[encoded.Length];
+        return Convert.TryFromBase64String(encoded, blob, out int length)
+            ? CharacterMap.Read(blob.AsSpan(0, length), source).Normalize
+            : throw new ModelFormatException($"'{source}': the precompiled_charsmap is no base64. Fetch the file again.");
     }
 
     private static Func<string, string> ReadPrepend(string prefix) => text => text.Length > 0 ? prefix + text : text;

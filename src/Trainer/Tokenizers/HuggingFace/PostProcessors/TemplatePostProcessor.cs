@@ -9,6 +9,16 @@ internal sealed record TemplatePostProcessor(IReadOnlyList<TemplatePart> Single,
     public static TemplatePostProcessor None { get; } = new(
         [new TemplatePart([], 0, 0)], [new TemplatePart([], 0, 0), new TemplatePart([], 1, 0)]);
 
+    /// <summary>A token before each text, and one behind it; null for none.</summary>
+    public static TemplatePostProcessor Around(int? first, int? last)
+    {
+        return new TemplatePostProcessor(Text(0), [.. Text(0), .. Text(1)]);
+
+        TemplatePart[] Text(int index) => [.. Token(first, index), new([], index, index), .. Token(last, index)];
+
+        TemplatePart[] Token(int? id, int type) => id is int token ? [new([token], null, type)] : [];
+    }
+
     /// <summary>The template of BERT, [CLS] A [SEP] B [SEP], or that of RoBERTa with a doubled separator and one segment.</summary>
     public static TemplatePostProcessor Classic(int first, int separator, bool doubledSeparator)
     {

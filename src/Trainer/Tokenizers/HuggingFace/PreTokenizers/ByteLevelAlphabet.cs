@@ -22,7 +22,10 @@ internal static class ByteLevelAlphabet
     }
 
     /// <summary>One character for each byte of the text's UTF-8.</summary>
-    public static string Spell(string text) => string.Concat(Encoding.UTF8.GetBytes(text).Select(b => Characters[b]));
+    public static string Spell(string text) => Spell(Encoding.UTF8.GetBytes(text));
+
+    /// <summary>One character for each byte.</summary>
+    public static string Spell(byte[] bytes) => string.Concat(bytes.Select(b => Characters[b]));
 
     /// <summary>The bytes that a spelling stands for; characters outside the alphabet, as in added tokens, keep their UTF-8.</summary>
     public static void Read(string spelling, List<byte> bytes)

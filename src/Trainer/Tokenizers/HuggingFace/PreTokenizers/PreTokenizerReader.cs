@@ -15,11 +15,12 @@ internal static partial class PreTokenizerReader
     {
         ["BertPreTokenizer"] = (_, _) => Bert,
         ["ByteLevel"] = (json, _) => ReadByteLevel(json),
+        ["CharDelimiterSplit"] = ReadDelimiter,
         ["Digits"] = (json, _) => Cut(json.BoolOr("individual_digits", false) ? DigitPattern() : DigitsPattern(), SplitBehavior.Isolated),
         ["Metaspace"] = (json, _) => ReadMetaspace(json),
         ["Punctuation"] = (json, source) => Cut(PunctuationPattern(), ReadBehavior(json, source)),
         ["Sequence"] = ReadSequence,
-        ["Split"] = (json, source) => Cut(TextPattern.Read(json, source).Regex, ReadBehavior(json, source), inverted: json.BoolOr("invert", false)),
+        ["Split"] = (json, source) => Cut(TextPattern.Read(json, source), ReadBehavior(json, source), inverted: json.BoolOr("invert", false)),
         ["Whitespace"] = (_, _) => Cut(WordPattern(), SplitBehavior.Removed, inverted: true),
         ["WhitespaceSplit"] = (_, _) => Cut(WhiteSpacePattern(), SplitBehavior.Removed),
     };
@@ -59,6 +60,10 @@ internal static partial class PreTokenizerReader
         };
     }
 
+    private static PreTokenizer ReadDelimiter(JsonElement json, string source) => json.StringOrNull("delimiter") is { Length: > 0 } delimiter
+        ? Cut(new Regex(Regex.Escape(delimiter), RegexOptions.CultureInvariant), SplitBehavior.Removed)
+        : throw new ModelFormatException($"'{source}': a CharDelimiterSplit needs a 'delimiter'.");
+
     private static SplitBehavior ReadBehavior(JsonElement json, string source)
     {
         string behavior = json.StringOr("behavior", nameof(SplitBehavior.Isolated));
@@ -68,6 +73,9 @@ internal static partial class PreTokenizerReader
     }
 
     private static PreTokenizer Cut(Regex pattern, SplitBehavior behavior, bool inverted = false, bool dropsWhiteSpace = false) =>
+        Cut(new TextPattern(pattern), behavior, inverted, dropsWhiteSpace);
+
+    private static PreTokenizer Cut(TextPattern pattern, SplitBehavior behavior, bool inverted = false, bool dropsWhiteSpace = false) =>
         (text, _) => Splitter.Split(text, pattern, behavior, inverted).Where(word => !dropsWhiteSpace || !string.IsNullOrWhiteSpace(word));
 
     // Radford et al. 2019: contractions, then words, numbers and other characters each with one space before them.
@@ -81,7 +89,8 @@ internal static partial class PreTokenizerReader
     [GeneratedRegex(@"[!-/:-@\[-`{-~\p{P}]")]
     private static partial Regex PunctuationPattern();
 
-    [GeneratedRegex(@"\w+|[^\w\s]+")]
+    // Letters, marks, digits and what connects them, as Unicode's annex 18 has \w; .NET's lacks some of each.
+    [GeneratedRegex(@"[\w\p{M}\p{Nl}\u200C\u200D\u24B6-\u24E9]+|[^\w\p{M}\p{Nl}\u200C\u200D\u24B6-\u24E9\s]+")]
     private static partial Regex WordPattern();
 
     [GeneratedRegex(@"\s+")]

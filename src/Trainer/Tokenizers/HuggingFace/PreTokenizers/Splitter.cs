@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace OrtQLoRA.Trainer.Tokenizers.HuggingFace.PreTokenizers;
 
 /// <summary>Cuts text at the matches of a pattern.</summary>
@@ -9,7 +7,7 @@ internal static class Splitter
     /// <param name="pattern">Where to cut.</param>
     /// <param name="behavior">What becomes of the matches.</param>
     /// <param name="inverted">Whether what lies between the matches counts as the match.</param>
-    public static IEnumerable<string> Split(string text, Regex pattern, SplitBehavior behavior, bool inverted)
+    public static IEnumerable<string> Split(string text, TextPattern pattern, SplitBehavior behavior, bool inverted)
     {
         List<(int Start, int End)> words = [];
         bool lastWasMatch = false;
@@ -37,23 +35,18 @@ internal static class Splitter
         return words.Select(w => text[w.Start..w.End]);
     }
 
-    private static IEnumerable<(int Start, int End, bool IsMatch)> Sections(string text, Regex pattern, bool inverted)
+    private static IEnumerable<(int Start, int End, bool IsMatch)> Sections(string text, TextPattern pattern, bool inverted)
     {
         int done = 0;
-        for (Match match = pattern.Match(text); match.Success; match = match.NextMatch())
+        foreach ((int start, int end) in pattern.Matches(text))
         {
-            if (match.Length == 0)
+            if (start > done)
             {
-                continue;
+                yield return (done, start, inverted);
             }
 
-            if (match.Index > done)
-            {
-                yield return (done, match.Index, inverted);
-            }
-
-            done = match.Index + match.Length;
-            yield return (match.Index, done, !inverted);
+            done = end;
+            yield return (start, end, !inverted);
         }
 
         if (done < text.Length)
