@@ -9,7 +9,9 @@ public static class ModelFolder
 
     // What Optimum and the Hugging Face hub call the file to train; a merged decoder holds the branch without cache.
     private static readonly string[] FileNames = ["model.onnx", "decoder_model_merged.onnx", "decoder_model.onnx"];
-    private static readonly string[] TokenizerNames = ["tokenizer.json", "tokenizer.model", "vocab.txt", "tokenizer.bin"];
+
+    /// <summary>Names of the files that tokenizers are kept in; the first one found says most.</summary>
+    public static IReadOnlyList<string> TokenizerNames { get; } = ["tokenizer.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt", "tokenizer.bin"];
 
     /// <summary>The model's file: the path itself unless it is a folder.</summary>
     /// <param name="path">
@@ -48,7 +50,7 @@ public static class ModelFolder
 
     /// <summary>The folder itself if it holds a tokenizer; null if it holds none or the path is no folder.</summary>
     public static string? Tokenizer(string path) =>
-        Directory.Exists(path) && Array.Exists(TokenizerNames, n => File.Exists(Path.Combine(path, n))) ? path : null;
+        Directory.Exists(path) && TokenizerNames.Any(n => File.Exists(Path.Combine(path, n))) ? path : null;
 
     private static string? GenAiModel(string folder)
     {

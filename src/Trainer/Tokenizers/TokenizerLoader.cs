@@ -1,5 +1,6 @@
 using System.Text.Json;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Tokenizers.HuggingFace;
 using OrtQLoRA.Trainer.Tokenizers.Llama2c;
 using OrtQLoRA.Trainer.Tokenizers.SentencePiece;
@@ -10,8 +11,6 @@ namespace OrtQLoRA.Trainer.Tokenizers;
 /// <summary>Loads a tokenizer from whichever kind of file it is kept in.</summary>
 public static class TokenizerLoader
 {
-    // In the order in which a folder is searched: tokenizer.json says most.
-    private static readonly string[] FileNames = ["tokenizer.json", VocabularyAndMergesReader.VocabularyName, "tokenizer.model", "spiece.model", "vocab.txt", "tokenizer.bin"];
     private static readonly string[] SettingsNames = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
     /// <summary>Loads a tokenizer.</summary>
@@ -26,7 +25,7 @@ public static class TokenizerLoader
         string file = Directory.Exists(path) ? FindIn(path) : path;
         if (!File.Exists(file))
         {
-            throw new ModelFormatException($"There is no tokenizer '{file}'; give a {string.Join(", ", FileNames)} or the folder that holds one.");
+            throw new ModelFormatException($"There is no tokenizer '{file}'; give a {string.Join(", ", ModelFolder.TokenizerNames)} or the folder that holds one.");
         }
 
         byte[] content = File.ReadAllBytes(file);
@@ -72,9 +71,9 @@ public static class TokenizerLoader
                 $"'{file}' ({content.Length} bytes) is no tokenizer that can be read: neither a tokenizer.json of Hugging Face, nor a vocab.json with its merges.txt, nor a SentencePiece tokenizer.model, nor a WordPiece vocab.txt (with a line [UNK]), nor a tiktoken file, nor a llama2.c vocabulary.");
     }
 
-    private static string FindIn(string folder) => FileNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
+    private static string FindIn(string folder) => ModelFolder.TokenizerNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
         ?? Directory.EnumerateFiles(folder, "*.tiktoken").Order(StringComparer.Ordinal).FirstOrDefault()
-        ?? throw new ModelFormatException($"The folder '{folder}' holds no tokenizer; one of {string.Join(", ", FileNames)}, *.tiktoken is looked for.");
+        ?? throw new ModelFormatException($"The folder '{folder}' holds no tokenizer; one of {string.Join(", ", ModelFolder.TokenizerNames)}, *.tiktoken is looked for.");
 
     private static List<JsonElement> ReadSettings(string tokenizerFile)
     {
