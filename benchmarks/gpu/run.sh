@@ -71,8 +71,11 @@ else
 fi
 if [ "$quick" = 1 ]; then
   block "Products beside cuBLAS bf16" "$build/bench/bench_gemm_cuda" --shapes 4096x4096,2048x8192 --rows 1,16,64,512,2048
+  block "Attention" "$build/bench/bench_attention_cuda" --shapes 8x32x32x1024x64
 else
   block "Products beside cuBLAS bf16" "$build/bench/bench_gemm_cuda"
+  block "Attention" "$build/bench/bench_attention_cuda"
+  if python3 -c 'import torch' 2>/dev/null; then block "Attention of PyTorch" python3 "$root/benchmarks/gpu/attention.py"; fi
   if [ -f "$peers/gemm.py" ] && python3 -c 'import torch' 2>/dev/null; then
     site=$(mktemp -d)
     python3 -m pip install -q --no-index --no-deps --target "$site" "$peers"/wheels/*.whl 2>/dev/null

@@ -48,6 +48,7 @@ add_library(ortqlora_cuda_core STATIC
   src/common/cuda/cublas.cc
   src/common/cuda/device.cc
   src/common/cuda/tensor_map.cc
+  ops/attention/cuda/attention_cuda.cc
   ops/cross_entropy/cross_entropy_cuda.cc
   ops/lora_linear/lora_linear_cuda.cc
   ops/matmul_int8/cuda/gemm_cuda.cc)
@@ -62,6 +63,8 @@ add_library(ortqlora_ops_cuda SHARED
   src/common/ort_tensor.cc
   src/common/shape_check.cc
   ops/adamw/adamw_cuda_op.cc
+  ops/attention/attention_attributes.cc
+  ops/attention/attention_cuda_op.cc
   ops/cross_entropy/cross_entropy_cuda_op.cc
   ops/dequantize_int8/dequantize_int8_cuda_op.cc
   ops/gelu/gelu_cuda_op.cc

@@ -5,6 +5,7 @@
 #include "common/cuda/device.h"
 #include "cuda_entries.h"
 #include "ops/adamw/adamw_cuda_op.h"
+#include "ops/attention/attention_cuda_op.h"
 #include "ops/cross_entropy/cross_entropy_cuda_op.h"
 #include "ops/dequantize_int8/dequantize_int8_cuda_op.h"
 #include "ops/gelu/gelu_cuda_op.h"
@@ -75,6 +76,12 @@ const std::vector<OpEntry*>& CudaOps() {
       Op<cuda::RotaryGrad<Element::kFloat>>::Entry(),
       Op<cuda::RotaryGrad<Element::kHalf>>::Entry(),
       Op<cuda::RotaryGrad<Element::kBfloat16>>::Entry(),
+      Op<cuda::Attention<Element::kFloat>>::Entry(),
+      Op<cuda::Attention<Element::kHalf>>::Entry(),
+      Op<cuda::Attention<Element::kBfloat16>>::Entry(),
+      Op<cuda::AttentionGrad<Element::kFloat>>::Entry(),
+      Op<cuda::AttentionGrad<Element::kHalf>>::Entry(),
+      Op<cuda::AttentionGrad<Element::kBfloat16>>::Entry(),
       Op<cuda::LinearCrossEntropy<Element::kFloat>>::Entry(),
       Op<cuda::LinearCrossEntropy<Element::kHalf>>::Entry(),
       Op<cuda::LinearCrossEntropy<Element::kBfloat16>>::Entry(),

@@ -1,30 +1,10 @@
 #pragma once
 
 #include "common/ort_op.h"
+#include "ops/attention/attention_attributes.h"
 #include "ops/attention/attention_cpu.h"
 
 namespace ortqlora {
-
-// What the two ops share: attributes, and the checks of their inputs.
-class AttentionAttributes {
- public:
-  explicit AttentionAttributes(const KernelInfo& info);
-
-  // Shape and strides of tensors that fit; throws Error for others.
-  AttentionShape Check(const TensorInfo& q, const TensorInfo& k, const TensorInfo& v) const;
-  // [batch, heads, queries, value size] as the layout orders it.
-  std::vector<int64_t> OutputShape(const AttentionShape& shape) const;
-  // A mask that broadcasts to [batch, heads, queries, keys]; none where it is left out.
-  static AttentionMask CheckMask(const AttentionShape& shape, const TensorView& mask);
-  // At session creation: what the declared types and shapes show.
-  void CheckDeclared(const TensorInfo& q, const TensorInfo& k, const TensorInfo& v,
-                     const TensorInfo& mask) const;
-
- private:
-  bool sequence_first_;
-  bool causal_;
-  float scale_;
-};
 
 // y = softmax(scale * q k^T + mask) v over heads, and lse, the log of the sum of exp of the scores.
 //   q[B, H, S, D], k[B, G, C, D], v[B, G, C, E], H a multiple of G; with layout 'bshd' axes 1 and 2 are

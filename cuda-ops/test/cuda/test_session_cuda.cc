@@ -245,6 +245,34 @@ TEST(ActivationsAndRotary) {
   }
 }
 
+TEST(AttentionAndItsGradient) {
+  const std::vector<int64_t> heads = {2, 5, 4, 16}, groups = {2, 7, 2, 16};
+  const Input q = Activation("q", heads, 1), k = Activation("k", groups, 2), v = Activation("v", groups, 3);
+  const Input dy = Activation("dy", heads, 4), y = Activation("y", heads, 5),
+              mask = Float("mask", {2, 1, 5, 7}, 6);
+  Input lse = Float("lse", {2, 4, 5}, 7);
+  for (float& value : lse.values) value += 4.0f;  // probabilities below 1
+  for (const bool masked : {false, true}) {
+    OpCase forward{"Attention",
+                   {q, k, v},
+                   {{"y", true}, {"lse", false}},
+                   {{"causal", masked ? 0 : 1}},
+                   {{"scale", 0.25f}},
+                   {{"layout", "bshd"}, {"compute", "fp32"}},
+                   {}};
+    OpCase gradient = forward;
+    gradient.op = "AttentionGrad";
+    gradient.inputs = {dy, q, k, v, y, lse};
+    gradient.outputs = {{"dq", true}, {"dk", true}, {"dv", true}};
+    if (masked) {
+      forward.inputs.push_back(mask);
+      gradient.inputs.push_back(mask);
+    }
+    CompareWithCpu(forward);
+    CompareWithCpu(gradient);
+  }
+}
+
 TEST(LossOverAVocabulary) {
   const Input labels{{"labels", kInt64, {2, 3}, Raw(std::vector<int64_t>{4, -100, 0, 99, 17, 50})}, {}, false};
   CompareWithCpu({"LinearCrossEntropy",

@@ -2,6 +2,7 @@
 // from layout tile64, activations through ldmatrix, three stages of cp.async.
 
 #include "common/cuda/check.h"
+#include "common/cuda/sm80.cuh"
 #include "ops/matmul_int8/cuda/convert.cuh"
 #include "ops/matmul_int8/cuda/gemm_epilogue.cuh"
 
@@ -19,28 +20,6 @@ struct Stage {
   static constexpr int kBytes = kFactorsAt + kFactorBytes;
 };
 
-__device__ __forceinline__ void CopyAsync(uint32_t to, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0)
-               : "memory");
-}
-
-template <bool kHalf>
-__device__ __forceinline__ void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  if constexpr (kHalf) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  } else {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  }
-}
-
 __device__ __forceinline__ uint32_t ReadShared(uint32_t address) {
   uint32_t value;
   asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
@@ -53,7 +32,7 @@ __global__ __launch_bounds__(kThreads) void GemmSm80Kernel(const GemmArguments c
   using S = Stage<kTokens>;
   constexpr int kColumns = kTokens / 2 / 8;  // fragments of 8 tokens a warp
   extern __shared__ __align__(128) uint8_t shared[];
-  const auto base = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const auto base = SharedAddress(shared);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int row = blockIdx.x * kRowTile, token = blockIdx.y * kTokens;
   const int begin = static_cast<int>(static_cast<int64_t>(call.steps) * blockIdx.z / gridDim.z);
@@ -83,14 +62,14 @@ __global__ __launch_bounds__(kThreads) void GemmSm80Kernel(const GemmArguments c
                   call.factors + weight_step * kStep + threadIdx.x * 8, true);
       }
     }
-    asm volatile("cp.async.commit_group;" ::: "memory");
+    CopyCommit();
   };
 
   float sums[2][kColumns][4] = {};
   for (int step = begin; step < begin + kStages - 1; ++step) load(step);
   const int rows_of = (warp & 3) * 2, tokens_of = (warp >> 2) * (kTokens / 2);
   for (int step = begin; step < end; ++step) {
-    asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2) : "memory");
+    CopyWait<kStages - 2>();
     __syncthreads();
     load(step + kStages - 1);
     const uint32_t stage = base + (step - begin) % kStages * S::kBytes;

@@ -1,0 +1,72 @@
+#include "common/cuda/check.h"
+#include "ops/attention/cuda/masked_scores.cuh"
+
+namespace ortqlora::cuda {
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / 32, kRows = kMaskTile / kWarps;
+
+// A score with less than kHardlySeen added vanishes beside one with more than kSeen: their difference in exp
+// would need scores of five digits. Exporters mask with the lowest float16 too.
+constexpr float kHardlySeen = -6e4f, kSeen = -1e3f;
+
+// What a tile holds, as bits.
+constexpr int kNotZero = 1, kNotHidden = 2, kNotInfinite = 4;
+
+// A block a tile of queries, a warp eight of them: first what each tile of keys holds and whether every query
+// sees some key, then the kinds.
+__global__ __launch_bounds__(kThreads) void MaskTilesKernel(const AttentionArguments call, uint8_t* kinds,
+                                                            int tiles, int mask_heads) {
+  extern __shared__ int found[];
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  const int first = blockIdx.x * kMaskTile, head = blockIdx.y % mask_heads, batch = blockIdx.y / mask_heads;
+  for (int tile = threadIdx.x; tile < tiles; tile += kThreads) found[tile] = 0;
+  __syncthreads();
+  const int64_t origin = MaskOrigin(call, batch, head);
+  unsigned sees = 0;  // a bit a row
+  for (int tile = 0; tile < tiles; ++tile) {
+    int bits = 0;
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+      const int query = first + warp * kRows + row;
+      if (query >= call.queries) break;
+#pragma unroll
+      for (int part = 0; part < kMaskTile / 32; ++part) {
+        const int key = tile * kMaskTile + part * 32 + lane;
+        if (key >= call.keys) continue;
+        const int64_t at = origin + query * call.mask.query + key * call.mask.key;
+        const float added = call.mask.added != nullptr   ? call.mask.added[at]
+                            : call.mask.visible[at] != 0 ? 0.0f
+                                                         : NegativeInfinity();
+        if (added != 0.0f) bits |= kNotZero;
+        if (!(added <= kHardlySeen)) bits |= kNotHidden;
+        if (added != NegativeInfinity()) bits |= kNotInfinite;
+        if (added > kSeen && key < KeyEnd(call, query)) sees |= 1u << row;
+      }
+    }
+    bits = __reduce_or_sync(0xFFFFFFFFu, bits);
+    if (lane == 0) atomicOr(&found[tile], bits);
+  }
+  sees = __reduce_or_sync(0xFFFFFFFFu, sees);
+  const int rows = min(max(call.queries - first - warp * kRows, 0), kRows);
+  const int all_see = __syncthreads_and(sees == (1u << rows) - 1u);
+  uint8_t* const out = kinds + (static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x) * tiles;
+  for (int tile = threadIdx.x; tile < tiles; tile += kThreads) {
+    const int bits = found[tile];
+    const bool hidden = (bits & kNotHidden) == 0 && (all_see != 0 || (bits & kNotInfinite) == 0);
+    out[tile] = hidden ? kHiddenTile : (bits & kNotZero) == 0 ? kOpenTile : kMixedTile;
+  }
+}
+
+}  // namespace
+
+void LaunchMaskTiles(const AttentionArguments& call, int mask_batches, int mask_heads, uint8_t* kinds,
+                     cudaStream_t stream) {
+  const int tiles = static_cast<int>(CeilDiv(call.keys, kMaskTile));
+  const dim3 grid(static_cast<unsigned>(CeilDiv(call.queries, kMaskTile)),
+                  static_cast<unsigned>(mask_batches * mask_heads));
+  MaskTilesKernel<<<grid, kThreads, tiles * sizeof(int), stream>>>(call, kinds, tiles, mask_heads);
+  CheckLaunch("MaskTilesKernel");
+}
+
+}  // namespace ortqlora::cuda
