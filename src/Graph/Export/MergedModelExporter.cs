@@ -73,6 +73,12 @@ public static class MergedModelExporter
         DenseWeights.Expand(model, expanded);
         BasePreparation preparation = BasePreparation.Run(
             model, method, config, adapter, seed: 0, options.Format is null ? null : new BaseQuantization(options.Format, QuantizedModules.Beside(config, options.KeptModules)));
+        if (options.IsUnmerge && preparation.Replaced.Count > 0)
+        {
+            throw new ConfigurationException(
+                "The adapter's start changed the base's own weights (pissa, olora, loftq, corda), so that it cannot be taken out of a merged model. Make plain LoRA of it with 'ortqlora adapter convert' and take that out, or use the base model's own file.");
+        }
+
         LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
         if (plan.MergeObstacle is { } obstacle)

@@ -21,7 +21,7 @@ public sealed class WeightMerge
         Initializers = new MergedInitializers(sites);
     }
 
-    /// <summary>Whether low-rank changes and biases are subtracted; other changes cannot be taken back.</summary>
+    /// <summary>Whether changes are taken back, the last one first, rather than made.</summary>
     internal bool IsUnmerge { get; init; }
 
     /// <summary>Where the changes go.</summary>
@@ -51,20 +51,68 @@ public sealed class WeightMerge
     /// </summary>
     /// <param name="module">A linear layer or embedding.</param>
     /// <param name="change">Gives the new weight, of the same shape; it may change its argument and return it.</param>
-    /// <exception cref="ConfigurationException">The weight is held in a quantized form.</exception>
-    public void Transform(LinearModule module, Func<Matrix, Matrix> change)
+    /// <param name="undo">Gives the weight before, likewise; null where the new weight does not tell it.</param>
+    /// <exception cref="ConfigurationException">The weight is held in a quantized form, or the change is to be taken back and cannot be.</exception>
+    public void Transform(LinearModule module, Func<Matrix, Matrix> change, Func<Matrix, Matrix>? undo = null)
     {
-        RequireMerge();
-        Add(module, new WeightChange(null, change));
+        ArgumentNullException.ThrowIfNull(module);
+        if (IsUnmerge && undo is null)
+        {
+            throw new ConfigurationException(
+                $"The adapter cannot be taken out of the weight of '{module.Path}' again: the merged weight does not tell what was there before (the length of a row under DoRA, a row that was replaced). Use the base model's own file.");
+        }
+
+        Add(module, new WeightChange(null, IsUnmerge ? undo : change));
+    }
+
+    /// <summary>Adds a matrix to a module's weight: [out, in], an embedding's [vocabulary, dim].</summary>
+    /// <param name="module">A linear layer or embedding.</param>
+    /// <param name="matrix">Computes the matrix, whenever the weight is.</param>
+    /// <param name="scaling">Multiplies it.</param>
+    /// <exception cref="ConfigurationException">The weight is held in a quantized form.</exception>
+    public void AddMatrix(LinearModule module, Func<Matrix> matrix, double scaling)
+    {
+        ArgumentNullException.ThrowIfNull(matrix);
+        Matrix Sum(Matrix weight, double factor)
+        {
+            weight.Add(matrix(), (float)factor);
+            return weight;
+        }
+
+        Transform(module, weight => Sum(weight, scaling), weight => Sum(weight, -scaling));
+    }
+
+    /// <summary>Multiplies a module's weights by a factor for each output.</summary>
+    /// <exception cref="ConfigurationException">The weight is held in a quantized form, or a factor of 0 is to be taken back.</exception>
+    public void ScaleOutputs(LinearModule module, float[] factors)
+    {
+        factors = Factors(module, factors);
+        Matrix Scaled(Matrix weight)
+        {
+            weight.ScaleRows(factors);
+            return weight;
+        }
+
+        Transform(module, Scaled, Scaled);
+    }
+
+    /// <summary>Multiplies a module's weights by a factor for each input.</summary>
+    /// <exception cref="ConfigurationException">The weight is held in a quantized form, or a factor of 0 is to be taken back.</exception>
+    public void ScaleInputs(LinearModule module, float[] factors)
+    {
+        factors = Factors(module, factors);
+        Matrix Scaled(Matrix weight)
+        {
+            weight.ScaleColumns(factors);
+            return weight;
+        }
+
+        Transform(module, Scaled, Scaled);
     }
 
     /// <summary>Multiplies a module's bias [out], if it has one, by a vector.</summary>
-    public void ScaleBias(LinearModule module, float[] factors)
-    {
-        ArgumentNullException.ThrowIfNull(module);
-        RequireMerge();
-        Initializers.ScaleBias(module, factors);
-    }
+    /// <exception cref="ConfigurationException">The bias is no constant, or a factor of 0 is to be taken back.</exception>
+    public void ScaleBias(LinearModule module, float[] factors) => Initializers.ScaleBias(module, Factors(module, factors));
 
     /// <summary>Adds a vector [out] to a module's result: to its bias, or as a new bias where the module has none.</summary>
     /// <remarks>PEFT refuses to merge into a module without bias; a graph can take one more Add.</remarks>
@@ -90,7 +138,11 @@ public sealed class WeightMerge
     /// <summary>Replaces a trained weight.</summary>
     internal void Replace(TrainedWeight weight)
     {
-        RequireMerge();
+        if (IsUnmerge)
+        {
+            throw new ConfigurationException(
+                $"The adapter replaces '{weight.Parameter.Name}', which cannot be taken back: the merged model does not hold what was there before. Use the base model's own file.");
+        }
 
         // In the orientation of the parameter's own initializer; a tied head may hold the other one.
         ITensor value = _initial!.Of(weight);
@@ -113,7 +165,7 @@ public sealed class WeightMerge
             _changes.TryGetValue(module, out List<WeightChange>? changes);
             if (quantized || changes is not null)
             {
-                Initializers.Replace(module, Merged(module, quantized ? new QuantizedRows(last, format!, WeightMatrix.Of(module.Sites[0])) : null, changes ?? []));
+                Initializers.Replace(module, Merged(module, quantized ? new QuantizedRows(last, format!, WeightMatrix.Of(module.Sites[0])) : null, IsUnmerge ? [.. Enumerable.Reverse(changes ?? [])] : changes ?? []));
             }
         }
 
@@ -123,12 +175,18 @@ public sealed class WeightMerge
         }
     }
 
-    private void RequireMerge()
+    // The factors themselves, or those that take them back.
+    private float[] Factors(LinearModule module, float[] factors)
     {
-        if (IsUnmerge)
+        ArgumentNullException.ThrowIfNull(module);
+        ArgumentNullException.ThrowIfNull(factors);
+        if (IsUnmerge && Array.IndexOf(factors, 0f) is >= 0 and int zero)
         {
-            throw new ConfigurationException("The adapter replaces weights or changes them in a way that cannot be taken back; only LoRA can be subtracted from a merged model. Use the base model's own file.");
+            throw new ConfigurationException(
+                $"The adapter multiplies feature {zero} of '{module.Path}' by 0, which cannot be taken back. Use the base model's own file.");
         }
+
+        return IsUnmerge ? Array.ConvertAll(factors, f => 1 / f) : factors;
     }
 
     private void Add(LinearModule module, WeightChange change)

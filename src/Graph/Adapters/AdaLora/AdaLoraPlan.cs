@@ -35,14 +35,12 @@ internal sealed class AdaLoraPlan : TargetedPlan
         {
             string scope = layer.Module.Path + "/adalora/";
             GraphBuilder start = context.AtStart(scope);
-            Value a = start.Transpose(start.Mul(context.Input(layer.A), start.Mul(context.Input(layer.E), _scaling)), 1, 0);
-            Value b = start.Transpose(context.Input(layer.B), 1, 0);
+            Value a = start.Mul(context.Input(layer.A), context.Input(layer.E));
             foreach (LinearSite site in layer.Module.Sites)
             {
-                SiteBranch branch = new(context, site, scope);
-                GraphBuilder builder = branch.Behind;
-                Value x = context.Dropout(builder, branch.Input(builder), _config.Dropout, $"{site.ModulePath}/dropout/{site.Node.Name}");
-                branch.AddToProduct(builder.MatMul(builder.MatMul(x, a), b));
+                GraphBuilder builder = context.Behind(site, scope);
+                Value x = context.Dropout(builder, builder.Cast(site.Input, DataType.Float), _config.Dropout, $"{site.ModulePath}/dropout/{site.Node.Name}");
+                AdapterInsertionContext.Redirect(site.Product, LowRankBranch.Sum(builder, site, x, a, context.Input(layer.B), _scaling));
             }
         }
 

@@ -47,12 +47,11 @@ internal sealed class BoftPlan : TargetedPlan
         {
             float[] blocks = merge.Tensor(layer.Rotation);
             float[] scale = merge.Tensor(layer.Scale);
-            merge.Transform(layer.Module, weight =>
-            {
-                Matrix rotated = BlockRotation.ApplyTransposed(weight, block => Cayley.Exact(Skew(blocks, block, layer.Size)), layer.Size);
-                rotated.ScaleRows(scale);
-                return rotated;
-            });
+            merge.Transform(
+                layer.Module,
+                weight => BlockRotation.ApplyTransposed(weight, block => Cayley.Exact(Skew(blocks, block, layer.Size)), layer.Size),
+                weight => BlockRotation.ApplyTransposed(weight, block => Cayley.Exact(Skew(blocks, block, layer.Size)).Transpose(), layer.Size));
+            merge.ScaleOutputs(layer.Module, scale);
         }
     }
 

@@ -58,15 +58,22 @@ internal sealed class HraPlan : TargetedPlan
         {
             Matrix vectors = new Matrix((int)layer.Vectors.Dims[0], (int)layer.Vectors.Dims[1], merge.Tensor(layer.Vectors)).Transpose();
             Matrix unit = _config.Orthogonalizes ? Orthonormal(vectors) : Normalized(vectors);
-            merge.Transform(layer.Module, weight =>
+
+            // A reflection takes itself back; of several the last one first.
+            Matrix Reflected(Matrix weight, IEnumerable<int> order)
             {
-                for (int i = 0; i < unit.Rows; i++)
+                foreach (int i in order)
                 {
                     Reflect(weight, unit.Row(i));
                 }
 
                 return weight;
-            });
+            }
+
+            merge.Transform(
+                layer.Module,
+                weight => Reflected(weight, Enumerable.Range(0, unit.Rows)),
+                weight => Reflected(weight, Enumerable.Range(0, unit.Rows).Reverse()));
         }
     }
 

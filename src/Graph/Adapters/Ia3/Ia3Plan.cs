@@ -45,22 +45,13 @@ internal sealed class Ia3Plan : TargetedPlan
         foreach (Ia3Layer layer in _layers)
         {
             float[] vector = merge.Tensor(layer.Vector);
-            bool isFeedforward = layer.IsFeedforward;
-            merge.Transform(layer.Module, weight =>
+            if (layer.IsFeedforward)
             {
-                if (isFeedforward)
-                {
-                    weight.ScaleColumns(vector);
-                }
-                else
-                {
-                    weight.ScaleRows(vector);
-                }
-
-                return weight;
-            });
-            if (!isFeedforward)
+                merge.ScaleInputs(layer.Module, vector);
+            }
+            else
             {
+                merge.ScaleOutputs(layer.Module, vector);
                 merge.ScaleBias(layer.Module, vector);
             }
         }

@@ -45,13 +45,15 @@ internal sealed class LoHaPlan : TargetedPlan
         foreach (LoHaLayer layer in _layers)
         {
             Matrix[] factors = [.. layer.Factors.Select(f => new Matrix((int)f.Dims[0], (int)f.Dims[1], merge.Tensor(f)))];
-            merge.Transform(layer.Module, weight =>
-            {
-                Matrix change = factors[0].Multiply(factors[1]);
-                TensorPrimitives.Multiply(change.Values, factors[2].Multiply(factors[3]).Values, change.Values);
-                weight.Add(change, (float)layer.Scaling);
-                return weight;
-            });
+            merge.AddMatrix(
+                layer.Module,
+                () =>
+                {
+                    Matrix change = factors[0].Multiply(factors[1]);
+                    TensorPrimitives.Multiply(change.Values, factors[2].Multiply(factors[3]).Values, change.Values);
+                    return change;
+                },
+                layer.Scaling);
         }
     }
 

@@ -55,22 +55,23 @@ internal sealed class LoKrPlan : TargetedPlan
         {
             Matrix left = layer.Left.Compute(merge.Tensor);
             Matrix right = layer.Right.Compute(merge.Tensor);
-            merge.Transform(layer.Module, weight =>
-            {
-                for (int row = 0; row < weight.Rows; row++)
-                {
-                    Span<float> target = weight.Row(row);
-                    ReadOnlySpan<float> part = right.Row(row % right.Rows);
-                    for (int column = 0; column < left.Columns; column++)
-                    {
-                        Span<float> block = target.Slice(column * right.Columns, right.Columns);
-                        TensorPrimitives.MultiplyAdd(part, (float)(layer.Scaling * left[row / right.Rows, column]), block, block);
-                    }
-                }
-
-                return weight;
-            });
+            merge.AddMatrix(layer.Module, () => Kronecker(left, right), layer.Scaling);
         }
+    }
+
+    private static Matrix Kronecker(Matrix left, Matrix right)
+    {
+        Matrix product = new(left.Rows * right.Rows, left.Columns * right.Columns);
+        for (int row = 0; row < product.Rows; row++)
+        {
+            for (int column = 0; column < left.Columns; column++)
+            {
+                TensorPrimitives.Multiply(
+                    right.Row(row % right.Rows), left[row / right.Rows, column], product.Row(row).Slice(column * right.Columns, right.Columns));
+            }
+        }
+
+        return product;
     }
 
     /// <summary>Splits a dimension as LyCORIS does: by the factor if it divides, else into the divisors nearest to a square.</summary>

@@ -4,9 +4,7 @@ using OrtQLoRA.Graph.Linears;
 namespace OrtQLoRA.Graph.Adapters.Lora;
 
 /// <summary>
-/// Emits the branch <c>scaling * B(A(dropout(x)))</c> beside a product. It computes in fp32 whatever the base computes in.
-/// The scaling is applied where the tensor is narrowest, behind A. The sum joins the product before its bias is added, so
-/// that runtimes go on fusing bias and activation.
+/// Emits the branch <c>scaling * B(A(dropout(x)))</c> beside a product or a lookup.
 /// </summary>
 internal static class LoraBranch
 {
@@ -19,11 +17,9 @@ internal static class LoraBranch
         foreach (LinearSite site in layer.Module.Sites)
         {
             GraphBuilder builder = context.Behind(site, scope);
-            DataType type = SiteBranch.ProductType(site);
             Value? x = site.Kind == LinearKind.Embedding ? null : Input(context, builder, site, dropout);
-            Value result = x is null ? Embedding(builder, site, operands, type)
-                : site.IsWeightLeft ? WeightLeft(builder, site, operands, x, type)
-                : Linear(builder, site, operands, x, type);
+            Value result = x is null ? Embedding(builder, site, operands)
+                : LowRankBranch.Sum(builder, site, x, operands.A, operands.B, layer.Scaling, operands.ScaledBias);
             if (dora is not null)
             {
                 bool isDropped = x is not null && context.IsTraining && dropout > 0;
@@ -37,58 +33,12 @@ internal static class LoraBranch
     private static Value Input(AdapterInsertionContext context, GraphBuilder builder, LinearSite site, double dropout) =>
         context.Dropout(builder, builder.Cast(site.Input, DataType.Float), dropout, $"{site.ModulePath}/dropout/{site.Node.Name}");
 
-    private static Value Linear(GraphBuilder builder, LinearSite site, Operands operands, Value x, DataType type)
-    {
-        LoraLayer layer = operands.Layer;
-        Value narrow = builder.Op("Gemm", [Rows(builder, x), operands.A], ("transB", 1), ("alpha", (float)layer.Scaling));
-        if (layer.Bias is null && type == DataType.Float)
-        {
-            // The second Gemm adds the product as well.
-            Value sum = builder.Op("Gemm", [narrow, operands.B, Rows(builder, site.Product)], ("transB", 1));
-            return LikeProduct(builder, site, sum);
-        }
-
-        Value delta = builder.Op("Gemm", [narrow, operands.B, operands.ScaledBias], ("transB", 1));
-        return builder.Add(site.Product, builder.Cast(LikeProduct(builder, site, delta), type));
-    }
-
-    // [.., features] as [rows, features], without a copy: Gemm scales and adds within the product, and its gradient is two
-    // more Gemm in the parameters' own orientation.
-    private static Value Rows(GraphBuilder builder, Value x) => x.Shape is { Rank: 2 } ? x : builder.Op("Flatten", [x], ("axis", -1));
-
-    private static Value LikeProduct(GraphBuilder builder, LinearSite site, Value rows)
-    {
-        if (site.Product.Shape is { Rank: 2 })
-        {
-            return rows;
-        }
-
-        Value result = builder.Reshape(rows, builder.ShapeOf(site.Product));
-        result.Type = new OnnxType.Tensor(rows.ElementType, site.Product.Shape);
-        return result;
-    }
-
-    // y = W x: the features lie along the second-last axis, and the branch is B (A x).
-    private static Value WeightLeft(GraphBuilder builder, LinearSite site, Operands operands, Value x, DataType type)
-    {
-        Value hidden = site.Node.Is("Gemm")
-            ? builder.Op("Gemm", [operands.A, x], ("transB", site.Node.GetInt("transB", 0)))
-            : builder.MatMul(operands.A, x);
-        Value delta = builder.MatMul(operands.B, builder.Mul(hidden, operands.Layer.Scaling));
-        if (operands.ScaledBias is { } bias)
-        {
-            delta = builder.Add(delta, builder.Unsqueeze(bias, 1));
-        }
-
-        return builder.Add(site.Product, builder.Cast(delta, type));
-    }
-
     // y = E[id] + scaling * A[:, id]^T B^T
-    private static Value Embedding(GraphBuilder builder, LinearSite site, Operands operands, DataType type)
+    private static Value Embedding(GraphBuilder builder, LinearSite site, Operands operands)
     {
         Value rows = builder.Op("Gather", [operands.ATransposed, site.Input], ("axis", 0));
         Value delta = builder.MatMul(builder.Mul(rows, operands.Layer.Scaling), operands.BTransposed);
-        return builder.Add(site.Product, builder.Cast(delta, type));
+        return builder.Add(site.Product, builder.Cast(delta, SiteBranch.ProductType(site)));
     }
 
     /// <summary>The layer's parameters in the forms that the sites read; each form is emitted once, when first asked for.</summary>

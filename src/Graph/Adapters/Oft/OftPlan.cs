@@ -52,8 +52,13 @@ internal sealed class OftPlan : TargetedPlan
                 OftProjection.Project(values, stored, _config.Epsilon);
             }
 
-            merge.Transform(layer.Module, weight => BlockRotation.ApplyTransposed(
-                weight, block => Rotation(Skew(values, stored == 1 ? 0 : block, layer.Size)), layer.Size));
+            Matrix Block(int block) => Rotation(Skew(values, stored == 1 ? 0 : block, layer.Size));
+
+            // The truncated series is no rotation, so that its inverse is not its transpose.
+            merge.Transform(
+                layer.Module,
+                weight => BlockRotation.ApplyTransposed(weight, Block, layer.Size),
+                weight => BlockRotation.ApplyTransposed(weight, block => Decompositions.Inverse(Block(block)), layer.Size));
         }
     }
 
