@@ -93,6 +93,21 @@ public sealed class CommandLineTests
     }
 
     [TestMethod]
+    [DataRow("dora", "--rank", "2")]
+    [DataRow("adalora", "--init-r", "4", "--target-r", "2")]
+    [DataRow("ia3")]
+    [DataRow("full")]
+    public void BenchStep_Method_TrainsByIt(string method, params string[] flags)
+    {
+        string output = CommandLine.Succeed([
+            "bench", "step", "--hidden", "32", "--mlp", "48", "--layers", "1", "--heads", "2", "--vocab", "64", "--batch", "2", "--length", "8",
+            "--steps", "2", "--warmup", "1", "--method", method, .. flags]);
+
+        StringAssert.Contains(output, $"{method}");
+        StringAssert.Contains(CommandLine.Fail("bench", "step", "--hidden", "32", "--heads", "2", "--method", method, "--oft-block-size", "8"), $"means nothing to --method");
+    }
+
+    [TestMethod]
     [DataRow("q_proj,v_proj")]
     [DataRow("q_proj", "v_proj")]
     [DataRow(".*\\.(q|v)_proj")]

@@ -26,6 +26,7 @@ public static class StepBenchmark
         SplitMix64 random = new((ulong)options.Seed);
         long vocabulary = facts.VocabularySize ?? throw new Graph.ConfigurationException("The model does not tell its vocabulary; the benchmark needs a decoder with an embedding.");
         setup.Engine.LearningRate = options.LearningRate;
+        setup.SetTotalSteps(warmup + steps);
         double[] seconds = new double[steps];
         double loss = 0;
         for (int step = -warmup; step < steps; step++)

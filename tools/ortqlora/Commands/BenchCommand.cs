@@ -5,6 +5,7 @@ using OrtQLoRA.Graph.Models;
 using OrtQLoRA.Graph.Rewriting;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Engines;
+using OrtQLoRA.Trainer.Inspection;
 using OrtQLoRA.Trainer.Training;
 
 namespace OrtQLoRA.Cli.Commands;
@@ -12,7 +13,9 @@ namespace OrtQLoRA.Cli.Commands;
 /// <summary><c>bench step</c>: times training steps of a Llama of any size, with random weights and tokens.</summary>
 internal static class BenchCommand
 {
-    internal static Command Create(CommandContext context) => new("bench", "Measure this machine.") { CreateStep(context) };
+    private const int LoraRank = 16;
+
+    internal static Command Create(CommandContext context) => new("bench", "Measure this machine, and starts of training.") { CreateStep(context), BenchStartCommand.Create(context) };
 
     private static Command CreateStep(CommandContext context)
     {
@@ -25,7 +28,7 @@ internal static class BenchCommand
         Option<int> vocabulary = Number("--vocab", "Token ids.", 4096);
         Option<int> batch = Number("--batch", "Rows of a batch.", 4);
         Option<int> length = Number("--length", "Tokens of a row.", 256);
-        Option<int> rank = Number("--rank", "LoRA rank, on all linears.", 16);
+        Option<int?> rank = new("--rank") { Description = "Rank, on all linears; 16 for LoRA, else the method's default.", HelpName = "N" };
         Option<int> chunk = Number("--chunk-tokens", "Tokens that pass the graph at a time.", new TrainingOptions().ChunkTokens);
         Option<bool> noPrepack = new("--no-prepack") { Description = "Keep no second copy of frozen float weights." };
         Option<int> warmup = Number("--warmup", "Steps before the timed ones.", 3);
@@ -43,6 +46,7 @@ internal static class BenchCommand
         {
             hidden, mlp, layers, heads, keyValueHeads, tied, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, engine, device, precision, tf32, profile,
         };
+        TrainingOptionFlags methodFlags = TrainingOptionFlags.Only(command, ["method", "dropout", "targets", "init-lora-weights", .. MethodCosts.OptionNames]);
         command.SetAction(result =>
         {
             LlamaModelOptions size = new()
@@ -56,24 +60,21 @@ internal static class BenchCommand
                 VocabularySize = result.GetValue(vocabulary),
                 ContextLength = Math.Max(1, result.GetValue(length)),
             };
-            TrainingOptions options = new()
-            {
-                Model = "benchmark",
-                Batch = Math.Max(1, result.GetValue(batch)),
-                Rank = result.GetValue(rank),
-                Alpha = result.GetValue(rank),
-                Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!),
-                Ops = OptionText.ChoiceOf<OpsMode>("--ops", result.GetValue(ops)!),
-                Compute = OptionText.ChoiceOf<Int8Compute>("--compute", result.GetValue(compute)!),
-                Engine = OptionText.ChoiceOf<EngineKind>("--engine", result.GetValue(engine)!),
-                Device = ExecutionDevice.Parse(result.GetValue(device)!),
-                Precision = OptionText.ChoiceOf<ComputePrecision>("--precision", result.GetValue(precision)!),
-                UseTf32 = result.GetValue(tf32),
-                Threads = Math.Max(0, result.GetValue(threads)),
-                ChunkTokens = Math.Max(1, result.GetValue(chunk)),
-                PrepackWeights = !result.GetValue(noPrepack),
-                Profile = result.GetValue(profile),
-            };
+            TrainingOptions options = methodFlags.Read(result);
+            options.Model = "benchmark";
+            options.Batch = Math.Max(1, result.GetValue(batch));
+            options.Rank = result.GetValue(rank) ?? (options.Method is null or "lora" or "dora" ? LoraRank : null);
+            options.Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!);
+            options.Ops = OptionText.ChoiceOf<OpsMode>("--ops", result.GetValue(ops)!);
+            options.Compute = OptionText.ChoiceOf<Int8Compute>("--compute", result.GetValue(compute)!);
+            options.Engine = OptionText.ChoiceOf<EngineKind>("--engine", result.GetValue(engine)!);
+            options.Device = ExecutionDevice.Parse(result.GetValue(device)!);
+            options.Precision = OptionText.ChoiceOf<ComputePrecision>("--precision", result.GetValue(precision)!);
+            options.UseTf32 = result.GetValue(tf32);
+            options.Threads = Math.Max(0, result.GetValue(threads));
+            options.ChunkTokens = Math.Max(1, result.GetValue(chunk));
+            options.PrepackWeights = !result.GetValue(noPrepack);
+            options.Profile = result.GetValue(profile);
             return Run(context, size, options, size.ContextLength, Math.Max(0, result.GetValue(warmup)), Math.Max(1, result.GetValue(steps)));
         });
         return command;
@@ -86,7 +87,7 @@ internal static class BenchCommand
         StepBenchmarkResult result = StepBenchmark.Run(model, options, length, warmup, steps, progress);
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, rank {options.Rank}, base {OptionText.Name(options.Quantization)}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, engine {OptionText.Name(options.Engine)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
+            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, {options.Method ?? "lora"}{(options.Rank is int rank ? $" of rank {rank}" : "")}, base {OptionText.Name(options.Quantization)}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, engine {OptionText.Name(options.Engine)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB{(result.DeviceBytes is long bytes ? $" and {bytes / 1e6:F0} MB on the GPU" : "")}, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));

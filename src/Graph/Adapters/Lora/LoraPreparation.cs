@@ -127,8 +127,9 @@ internal static class LoraPreparation
         return new LoraStart(a, b, weight);
     }
 
-    // Alternates: quantize the weight less B A, then decompose what quantization took. PEFT leaves out the scaling. nf4 replaces
-    // the base by its rounded self; a base that is quantized afterwards gets the weight that rounds to it.
+    // Alternates: quantize the weight less s B A, then decompose what quantization took. nf4 replaces the base by its rounded self; a
+    // base that is quantized afterwards gets the weight that rounds to it. PEFT, whose files hold nf4 starts, leaves out the scaling s,
+    // so that the adapter makes up for s times the error; on a base of this project's own it counts.
     private static LoraStart LoftQ(LoraLayer layer, LoraConfig config, IWeightFormat? format, Matrix weight)
     {
         if (format is null && config.LoftQBits != 4)
@@ -137,6 +138,7 @@ internal static class LoraPreparation
                 $"loftq_bits is {config.LoftQBits}; without a quantized base only 4 (nf4) is supported. With --quant the base's own format is taken.");
         }
 
+        double scaling = format is null ? 1 : layer.Scaling;
         Matrix unrounded = weight;
         Matrix rounded = weight;
         Matrix a = new(layer.Rank, weight.Columns);
@@ -146,14 +148,14 @@ internal static class LoraPreparation
             if (i > 0)
             {
                 unrounded = weight.Clone();
-                unrounded.Add(b.Multiply(a), -1);
+                unrounded.Add(b.Multiply(a), (float)-scaling);
             }
 
             rounded = format is null ? Nf4.Round(unrounded) : Round(layer, format, unrounded);
             Matrix lost = weight.Clone();
             lost.Add(rounded, -1);
             (Matrix u, float[] s, Matrix vt) = Decompositions.Svd(lost, layer.Rank);
-            (a, b) = Split(u, s, vt, 1);
+            (a, b) = Split(u, s, vt, scaling);
         }
 
         return new LoraStart(a, b, format is null ? rounded : unrounded);
