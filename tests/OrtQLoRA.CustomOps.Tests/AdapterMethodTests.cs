@@ -52,6 +52,8 @@ public sealed class AdapterMethodTests
         ["boft", """{"boft_block_size":4}""", 0],
         ["hra", """{"r":4}""", 0],
         ["ln-tuning", "{}", 0],
+        ["full", """{"parameters":["v_proj","norm.weight","lm_head"]}""", 0],
+        ["bitfit", """{"parameters":["input_layernorm"]}""", 0],
         ["trainable-tokens", """{"token_indices":[1,2,30]}""", 0],
         ["prompt-tuning", """{"num_virtual_tokens":3}""", 0],
         ["prefix-tuning", """{"num_virtual_tokens":3}""", 0],

@@ -37,8 +37,11 @@ public abstract class AdapterConfig
     public IReadOnlyList<string> AllModulesToSave =>
         [.. ModulesToSave.Concat(HeadsOfTask.GetValueOrDefault(TaskType ?? "", [])).Distinct(StringComparer.Ordinal)];
 
-    /// <summary>Whether a module, or one that contains it, is among <see cref="AllModulesToSave"/>.</summary>
-    public bool TrainsWhole(string modulePath) => SavedModules.Owner(modulePath + ".", AllModulesToSave) is not null;
+    /// <summary>
+    /// Whether the module's own weight is trained, so that it stays in floats whatever the base is: the module, or one that
+    /// contains it, is among <see cref="AllModulesToSave"/>.
+    /// </summary>
+    public virtual bool TrainsWhole(string modulePath) => SavedModules.Owner(modulePath + ".", AllModulesToSave) is not null;
 
     /// <summary>The content of <c>adapter_config.json</c>.</summary>
     public abstract JsonObject ToJson();

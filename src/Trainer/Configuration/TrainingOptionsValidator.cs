@@ -71,8 +71,8 @@ internal static class TrainingOptionsValidator
         Require(o.Targets is not { Names.Count: 0 }, "--targets is empty; name module suffixes, one regular expression, or all-linear.");
         Require(o.Bias is null or "none" or "all" or "lora_only", $"--bias is '{o.Bias}'; it must be none, all or lora_only.");
         Require(
-            o.Method is not ("full" or "bitfit") || o.Quantization == QuantizationKind.None,
-            $"--method {o.Method} trains the model's own parameters, which --quant {OptionText.Name(o.Quantization)} would freeze; pass --quant none.");
+            o.Method is not "full" || o.Quantization == QuantizationKind.None || o.Targets is not (null or { IsAllLinear: true }),
+            $"--method full trains every weight, which leaves --quant {OptionText.Name(o.Quantization)} none to freeze; choose what to train with --targets, or pass --quant none.");
 
         Require(o.QuantExclude is null || o.Quantization != QuantizationKind.None, "--quant-exclude leaves layers out of --quant, which is none; pass --quant eetq too.");
         Require(

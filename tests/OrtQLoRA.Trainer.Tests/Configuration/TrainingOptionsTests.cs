@@ -1,5 +1,6 @@
 using System.Text.Json;
 using OrtQLoRA.Graph;
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.TestKit;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Schedules;
@@ -25,6 +26,13 @@ public sealed class TrainingOptionsTests
     [TestMethod]
     public void Faults_FullTrainingOfQuantizedWeights_IsRefused() => StringAssert.Contains(
         string.Join("\n", new TrainingOptions { Method = "full", Quantization = QuantizationKind.Eetq }.Faults()), "--quant none");
+
+    [TestMethod]
+    [DataRow("full", "v_proj")]
+    [DataRow("bitfit", null)]
+    public void Faults_PartOfTheWeightsBesideQuantizedOnes_IsAllowed(string method, string? target) => Assert.IsFalse(
+        new TrainingOptions { Method = method, Targets = target is null ? null : ModuleSelector.OfNames(target), Quantization = QuantizationKind.Eetq }
+            .Faults().Any(f => f.Contains("--quant", StringComparison.Ordinal)));
 
     [TestMethod]
     [DataRow("config.yaml", "lr: 0.003\ntargets: [q_proj, v_proj]\nno-shuffle: true\nlr_schedule: cosine\nrank-pattern:\n  'layers\\.0': 4\nmax-steps: null\n")]

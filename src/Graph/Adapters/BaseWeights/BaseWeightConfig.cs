@@ -9,10 +9,30 @@ public sealed class BaseWeightConfig : AdapterConfig
     internal static readonly IReadOnlySet<string> Keys = new HashSet<string>(StringComparer.Ordinal) { "task_type", "modules_to_save", "parameters" };
 
     /// <summary>
-    /// Which parameters are trained, by PyTorch's names: a list of name endings, or one expression that must match the
-    /// whole name. Null takes the method's own choice.
+    /// Which parameters are trained, by PyTorch's names: a list of endings of their names or of their modules' paths, or one
+    /// expression that must match a parameter's whole name. Null takes the method's own choice.
     /// </summary>
     public ModuleSelector? Parameters { get; set; }
+
+    /// <summary>Whether <see cref="Parameters"/> leaves the choice to the method.</summary>
+    internal bool IsMethodsChoice => Parameters is null or { IsAllLinear: true };
+
+    /// <inheritdoc/>
+    public override bool TrainsWhole(string modulePath) =>
+        base.TrainsWhole(modulePath) || (!IsMethodsChoice && CreateMatcher()(modulePath + ".weight"));
+
+    /// <summary>Tells of a parameter, by its name, whether <see cref="Parameters"/> means it.</summary>
+    /// <exception cref="ConfigurationException">The regular expression is invalid.</exception>
+    internal Func<string, bool> CreateMatcher()
+    {
+        if (Parameters?.Regex is { } pattern)
+        {
+            return PythonRegex.FullMatch("parameters", pattern).IsMatch;
+        }
+
+        IReadOnlyList<string> names = Parameters?.Names ?? [];
+        return parameter => names.Any(n => HasEnding(parameter, n) || HasEnding(parameter[..Math.Max(parameter.LastIndexOf('.'), 0)], n));
+    }
 
     /// <inheritdoc/>
     public override JsonObject ToJson() => new()
@@ -30,6 +50,8 @@ public sealed class BaseWeightConfig : AdapterConfig
         copy.Parameters = targets;
         return copy;
     }
+
+    private static bool HasEnding(string path, string ending) => path == ending || path.EndsWith("." + ending, StringComparison.Ordinal);
 
     internal static BaseWeightConfig FromJson(JsonObject json, string source)
     {

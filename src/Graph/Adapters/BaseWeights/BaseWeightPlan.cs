@@ -1,4 +1,3 @@
-using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
 
@@ -28,14 +27,9 @@ internal sealed class BaseWeightPlan : AdapterPlan
             throw new ArgumentException($"Method '{method}' takes a {nameof(BaseWeightConfig)}, not a {config?.GetType().Name}.", nameof(config));
         }
 
-        PythonRegex? regex = options.Parameters?.Regex is { } pattern ? PythonRegex.FullMatch("parameters", pattern) : null;
+        Func<string, bool> isNamed = options.CreateMatcher();
         HashSet<ModelParameter> saved = [.. SavedModules.Find(sites, options.AllModulesToSave).Select(s => s.Parameter)];
-        ModelParameter[] meant = [.. sites.Parameters.Where(p => saved.Contains(p) || options.Parameters switch
-        {
-            null or { IsAllLinear: true } => isChosen(p),
-            { Names: { } names } => names.Any(n => p.Name == n || p.Name.EndsWith("." + n, StringComparison.Ordinal)),
-            _ => regex!.IsMatch(p.Name),
-        })];
+        ModelParameter[] meant = [.. sites.Parameters.Where(p => saved.Contains(p) || (options.IsMethodsChoice ? isChosen(p) : isNamed(p.Name)))];
 
         // Tied parameters are one tensor in PyTorch too, listed under the first of their names, whether the exporter wrote
         // one initializer or two.

@@ -77,6 +77,40 @@ public sealed class FullMethodTests
     }
 
     [TestMethod]
+    public void Plan_ModulePath_TrainsItsParameters()
+    {
+        using OnnxModel model = SmallDecoder.Build();
+        AdapterInsertionPass pass = new(new FullMethod(), new BaseWeightConfig { Parameters = ModuleSelector.OfNames("fc") });
+
+        pass.Run(model);
+
+        CollectionAssert.AreEqual(new[] { "model.fc.weight", "model.fc.bias" }, pass.Inserted.Parameters.Select(p => p.Name).ToArray());
+    }
+
+    [TestMethod]
+    public void TrainsWhole_ChosenParameters_AreThoseModules()
+    {
+        BaseWeightConfig chosen = new() { Parameters = ModuleSelector.OfNames("fc", "embed_tokens.weight", "norm.bias") };
+
+        CollectionAssert.AreEqual(
+            new[] { true, true, false, false },
+            new[] { "model.fc", "model.embed_tokens", "model.norm", "model.other" }.Select(chosen.TrainsWhole).ToArray());
+        Assert.IsFalse(new BaseWeightConfig().TrainsWhole("model.fc"), "The method's own choice is not the configuration's.");
+    }
+
+    [TestMethod]
+    public void Plan_BiasesOfQuantizedModel_AreTrained()
+    {
+        using OnnxModel model = SmallDecoder.Build();
+        new WeightQuantizationPass(new EetqInt8Format()).Run(model);
+        AdapterInsertionPass pass = new(new BitFitMethod(), new BaseWeightConfig());
+
+        pass.Run(model);
+
+        CollectionAssert.AreEqual(new[] { "model.fc.bias" }, pass.Inserted.Parameters.Select(p => p.Name).ToArray());
+    }
+
+    [TestMethod]
     public void ReadConfig_OfToJson_IsTheSame()
     {
         BaseWeightConfig config = new() { TaskType = "SEQ_CLS", ModulesToSave = ["score"], Parameters = ModuleSelector.OfNames("a", "b") };
