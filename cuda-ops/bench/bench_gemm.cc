@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
-#include "bench/peak.h"
-#include "bench/stopwatch.h"
 #include "common/error.h"
+#include "common/peak.h"
+#include "common/stopwatch.h"
 #include "test/matmul_int8_reference.h"
 #include "test/thread_pool.h"
 

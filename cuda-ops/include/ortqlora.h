@@ -48,6 +48,17 @@ ORTQLORA_EXPORT int32_t ortqlora_op_names(char* buffer, int64_t capacity, int64_
 ORTQLORA_EXPORT int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, char* error,
                                                 int64_t error_capacity);
 
+/* What this chip can do at best, measured now on `threads` threads at once (0: one a hardware thread), of the
+ * instructions that the CPU path uses. `compute` is "fp32", "bf16", "int16" or "int8": the rate of the dot
+ * instruction that products in that mode are built on, out of registers, in multiplications and additions a
+ * second. 0 where the path has no such loop. Takes some milliseconds. */
+ORTQLORA_EXPORT int32_t ortqlora_peak(const char* compute, int32_t threads, double* operations_per_second,
+                                      char* error, int64_t error_capacity);
+
+/* Likewise the rate of a plain read of `bytes` of memory that was just read, in bytes a second. */
+ORTQLORA_EXPORT int32_t ortqlora_read_rate(int64_t bytes, int32_t threads, double* bytes_per_second,
+                                           char* error, int64_t error_capacity);
+
 /* The file with the CUDA kernels, which register themselves along with the others; fails, with the reason,
  * where there is none: then every op of this library runs on the CPU, and a session on CUDA would copy to and
  * fro. It is looked for beside this library, or where the environment variable ORTQLORA_CUDA_LIBRARY says. No

@@ -2,9 +2,12 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <thread>
 
 #include "common/cpu_path.h"
 #include "common/error.h"
+#include "common/peak.h"
+#include "common/thread_pool.h"
 #include "cuda_library.h"
 #include "ops/matmul_int8/weight_registry.h"
 #include "ortqlora.h"
@@ -55,6 +58,14 @@ std::string NamesOf(OpEntry* const* ops, size_t count) {
   return names;
 }
 
+// 0 stands for one a hardware thread.
+int ThreadCount(int32_t threads) {
+  constexpr int32_t kMost = 4096;
+  if (threads < 0 || threads > kMost) Fail("threads is ", threads, ", expected 0 to ", kMost, ".");
+  const auto available = static_cast<int>(std::thread::hardware_concurrency());
+  return threads != 0 ? threads : std::max(available, 1);
+}
+
 }  // namespace
 }  // namespace ortqlora
 
@@ -87,6 +98,34 @@ int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, char* error, int
     const ortqlora::PackedWeightUsage usage = ortqlora::SharedPackedWeightUsage();
     *count = usage.count;
     *bytes = usage.bytes;
+    return ORTQLORA_OK;
+  });
+}
+
+int32_t ortqlora_peak(const char* compute, int32_t threads, double* operations_per_second, char* error,
+                      int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    if (compute == nullptr || operations_per_second == nullptr) {
+      ortqlora::Fail("compute and operations_per_second must not be null.");
+    }
+    const int count = ortqlora::ThreadCount(threads);
+    ortqlora::ThreadPool pool(count);
+    *operations_per_second = ortqlora::PeakOperationsPerSecond(ortqlora::SelectCpuPath(),
+                                                               ortqlora::ParseCompute(compute), pool, count);
+    return ORTQLORA_OK;
+  });
+}
+
+int32_t ortqlora_read_rate(int64_t bytes, int32_t threads, double* bytes_per_second, char* error,
+                           int64_t error_capacity) {
+  return ortqlora::Guard(error, error_capacity, [&] {
+    if (bytes < 0 || bytes_per_second == nullptr) {
+      ortqlora::Fail("bytes is ", bytes, ", expected 0 or more; bytes_per_second must not be null.");
+    }
+    const int count = ortqlora::ThreadCount(threads);
+    ortqlora::ThreadPool pool(count);
+    *bytes_per_second =
+        ortqlora::ReadBytesPerSecond(ortqlora::SelectCpuPath(), static_cast<size_t>(bytes), pool, count);
     return ORTQLORA_OK;
   });
 }

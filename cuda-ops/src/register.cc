@@ -2,6 +2,7 @@
 
 #include "common/ort_op.h"
 #include "cuda_library.h"
+#include "ops/adamw/adamw.h"
 #include "ops/attention/attention.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "ops/dequantize_int8/dequantize_int8.h"
@@ -39,6 +40,8 @@ const std::vector<OpEntry*>& Ops() {
       Op<Attention>::Entry(),
       Op<AttentionGrad>::Entry(),
       Op<LinearCrossEntropy>::Entry(),
+      Op<AdamW>::Entry(),
+      Op<SquaredNorm>::Entry(),
   };
   return ops;
 }

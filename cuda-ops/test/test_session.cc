@@ -2,6 +2,10 @@
 
 #include <dlfcn.h>
 
+#include <functional>
+#include <set>
+#include <sstream>
+
 #include "common/error.h"
 #include "ortqlora.h"
 #include "test/matmul_int8_reference.h"
@@ -76,6 +80,17 @@ int64_t PackedCount() {
   int64_t count = -1, bytes = -1;
   Entry<decltype(&ortqlora_packed_weights)>("ortqlora_packed_weights")(&count, &bytes, nullptr, 0);
   return count;
+}
+
+std::vector<std::string> OpNames() {
+  char names[4096];
+  int64_t required = 0;
+  const auto op_names = Entry<decltype(&ortqlora_op_names)>("ortqlora_op_names");
+  EXPECT_EQ(op_names(names, sizeof names, &required, nullptr, 0), ORTQLORA_OK);
+  std::istringstream lines(names);
+  std::vector<std::string> result;
+  for (std::string line; std::getline(lines, line);) result.push_back(line);
+  return result;
 }
 
 TEST(MatMulAndGradMatchTheReference) {
@@ -205,6 +220,281 @@ TEST(MistakesAreNamedAtSessionCreation) {
   EXPECT_THROWS(create(-1, 32, "plain", "auto", kInt8), place, "K = -1");
 }
 
+// A node of one op with inputs of declared shapes, none of them constant.
+struct Declared {
+  const char* op;
+  std::vector<Tensor> inputs;
+  std::vector<std::string> outputs;
+  std::function<void(NodeWriter&)> set;
+};
+
+void CreateDeclared(const Declared& declared) {
+  std::vector<std::string> names;
+  ModelWriter model;
+  for (const Tensor& input : declared.inputs) {
+    names.push_back(input.name);
+    if (!input.name.empty()) model.Input(input);
+  }
+  NodeWriter node(declared.op, std::string("/layers.1/") + declared.op, names, declared.outputs);
+  declared.set(node);
+  model.Node(node);
+  for (const std::string& output : declared.outputs) model.OutputOfAnyShape(output, kFloat32);
+  const Session session(model.Write());
+}
+
+Tensor Input(const std::string& name, const std::vector<int64_t>& shape, Type type = kFloat32) {
+  return {name, type, shape, ""};
+}
+
+// What every op checks before anything runs: the message names op, node and both numbers.
+TEST(MistakesOfFusedOpsAreNamedAtSessionCreation) {
+  const auto nothing = [](NodeWriter&) {};
+  const auto epsilon = [](NodeWriter& node) { node.Set("epsilon", 1e-5f); };
+  const auto lora = [](NodeWriter& node) { node.Set("K", 8).Set("N", 6).Set("scaling", 1.0f); };
+  const auto heads = [](NodeWriter& node) { node.Set("scale", 1.0f); };
+  const auto adam = [](NodeWriter& node) {
+    node.Set("beta1", 0.9f).Set("beta2", 0.99f).Set("epsilon", 1e-8f).Set("weight_decay", 0.0f);
+  };
+  const Tensor q = Input("q", {8, 6}, kInt8), scale = Input("scale", {6}), x = Input("x", {2, 3, 8});
+  const Tensor a = Input("A", {4, 8}), b = Input("B", {6, 4});
+  const Tensor flat[] = {Input("p", {10}), Input("g", {10}), Input("m", {10}), Input("v", {10})};
+  const Tensor rate = Input("rate", {}), step = Input("step", {}, kInt64);
+  struct Mistake {
+    Declared declared;
+    const char* expected;
+  };
+  const Mistake mistakes[] = {
+      {{"DequantizeInt8",
+        {Input("q", {8, 5}, kInt8), scale},
+        {"y"},
+        [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "q has the shape [8, 5], expected [8, 6] for K = 8, N = 6"},
+      {{"DequantizeInt8", {q, Input("scale", {5})}, {"y"}, [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "scale has the shape [5], expected [6]"},
+      {{"DequantizeInt8", {q, scale}, {"y"}, [](NodeWriter& n) { n.Set("K", 8); }},
+       "attribute 'N' (int) is missing"},
+      {{"MatMulInt8",
+        {Input("x", {2, 3, 7}), q, scale},
+        {"y"},
+        [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "x has the shape [2, 3, 7], expected a last dimension of K = 8"},
+      {{"MatMulInt8",
+        {x, q, scale, Input("bias", {7})},
+        {"y"},
+        [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "bias has the shape [7], expected [6]"},
+      {{"MatMulInt8",
+        {x, q, Input("scale", {6}, kDouble)},
+        {"y"},
+        [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "scale is double, expected float or float16"},
+      {{"MatMulInt8Grad",
+        {Input("dy", {2, 7}), q, scale},
+        {"y"},
+        [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "dy has the shape [2, 7], expected a last dimension of N = 6"},
+      {{"MatMulInt8Grad",
+        {Input("dy", {2, 6}), Input("q", {8, 7}, kInt8), scale},
+        {"y"},
+        [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "q has the shape [8, 7], expected [8, 6]"},
+      {{"LoraLinear", {x, q, scale, Input("A", {4, 7}), b}, {"y", "h"}, lora},
+       "A has the shape [4, 7], expected [?, 8]"},
+      {{"LoraLinear", {x, q, scale, a, Input("B", {6, 3})}, {"y", "h"}, lora},
+       "B has the shape [6, 3], expected [6, 4]"},
+      {{"LoraLinear", {x, q, scale, a, b, Input("bias", {8})}, {"y", "h"}, lora},
+       "bias has the shape [8], expected [6]"},
+      {{"LoraLinear", {x, q, scale, a, b}, {"y", "h"}, [](NodeWriter& n) { n.Set("K", 8).Set("N", 6); }},
+       "attribute 'scaling' (float) is missing"},
+      {{"LoraLinearGrad",
+        {Input("dy", {2, 3, 5}), x, Input("h", {2, 3, 4}), q, scale, a, b},
+        {"dA", "dB", "dx"},
+        lora},
+       "dy has the shape [2, 3, 5], expected a last dimension of N = 6"},
+      {{"LoraLinearGrad",
+        {Input("dy", {2, 3, 6}), x, Input("h", {2, 3, 5}), q, scale, a, b},
+        {"dA", "dB", "dx"},
+        lora},
+       "h has the shape [2, 3, 5]"},
+      {{"RmsNorm", {x, Input("weight", {7})}, {"y", "inv"}, epsilon},
+       "weight has the shape [7], expected [8]"},
+      {{"RmsNorm", {x, Input("weight", {8})}, {"y", "inv"}, nothing},
+       "attribute 'epsilon' (float) is missing"},
+      {{"RmsNormGrad",
+        {Input("dy", {2, 4, 8}), x, Input("weight", {8}), Input("inv", {2, 3, 1})},
+        {"dx"},
+        nothing},
+       "dy has the shape [2, 4, 8], expected x's shape [2, 3, 8]"},
+      {{"RmsNormGrad",
+        {Input("dy", {2, 3, 8}), x, Input("weight", {8}), Input("inv", {2, 4, 1})},
+        {"dx"},
+        nothing},
+       "inv has the shape [2, 4, 1]"},
+      {{"LayerNorm", {x, Input("weight", {8}), Input("bias", {7})}, {"y", "mean", "inv"}, epsilon},
+       "bias has the shape [7], expected [8]"},
+      {{"LayerNormGrad",
+        {Input("dy", {2, 3, 8}), x, Input("weight", {9}), Input("mean", {2, 3, 1}), Input("inv", {2, 3, 1})},
+        {"dx"},
+        nothing},
+       "weight has the shape [9], expected [8]"},
+      {{"SwiGlu", {Input("gate", {2, 8}), Input("up", {2, 7})}, {"y"}, nothing},
+       "up has the shape [2, 7], expected gate's shape [2, 8]"},
+      {{"SwiGluGrad",
+        {Input("dy", {3, 8}), Input("gate", {2, 8}), Input("up", {2, 8})},
+        {"dgate", "dup"},
+        nothing},
+       "gate has the shape [2, 8], expected dy's shape [3, 8]"},
+      {{"Gelu", {x}, {"y"}, [](NodeWriter& n) { n.Set("approximate", std::string("sigmoid")); }},
+       "approximate is 'sigmoid', expected 'none' or 'tanh'"},
+      {{"GeluGrad", {Input("dy", {2, 8}), x}, {"dx"}, nothing},
+       "dy has the shape [2, 8], expected x's shape [2, 3, 8]"},
+      {{"Rotary", {Input("x", {1, 2, 5, 8}), Input("cos", {5, 7}), Input("sin", {5, 7})}, {"y"}, nothing},
+       "cos and sin have the shape [5, 7], expected [5, R]"},
+      {{"RotaryGrad",
+        {Input("dy", {1, 2, 5, 8}), Input("cos", {5, 8}), Input("sin", {5, 6})},
+        {"dx"},
+        nothing},
+       "sin has the shape [5, 6], expected cos's shape [5, 8]"},
+      {{"Attention",
+        {Input("q", {1, 3, 5, 8}), Input("k", {1, 2, 5, 8}), Input("v", {1, 2, 5, 8})},
+        {"y", "lse"},
+        heads},
+       "q has 3 heads and k and v have 2"},
+      {{"Attention",
+        {Input("q", {1, 2, 5, 8}), Input("k", {1, 2, 5, 7}), Input("v", {1, 2, 5, 8})},
+        {"y", "lse"},
+        heads},
+       "k has the shape [1, 2, 5, 7], expected [?, ?, ?, 8]"},
+      {{"Attention",
+        {Input("q", {1, 2, 5, 8}), Input("k", {1, 2, 5, 8}), Input("v", {1, 2, 5, 8}),
+         Input("mask", {5, 5}, kInt64)},
+        {"y", "lse"},
+        heads},
+       "mask is int64, expected float or bool"},
+      {{"AttentionGrad",
+        {Input("dy", {1, 2, 5, 8}), Input("q", {1, 2, 5, 8}), Input("k", {1, 2, 4, 8}),
+         Input("v", {1, 2, 3, 8}), Input("y", {1, 2, 5, 8}), Input("lse", {1, 2, 5})},
+        {"dq", "dk", "dv"},
+        heads},
+       "v has the shape [1, 2, 3, 8], expected [1, 2, 4, ?]"},
+      {{"LinearCrossEntropy",
+        {x, Input("weight", {7, 9}), Input("labels", {2, 3}, kInt64)},
+        {"loss"},
+        nothing},
+       "weight has the shape [7, 9], expected [8, ?]"},
+      {{"LinearCrossEntropy",
+        {x, Input("weight", {8, 9}), Input("labels", {2, 4}, kInt64)},
+        {"loss"},
+        nothing},
+       "labels has the shape [2, 4], expected x without its last dimension's shape [2, 3]"},
+      {{"LinearCrossEntropy",
+        {x, Input("weight", {8, 9}), Input("labels", {2, 3}, kInt64), Input("bias", {8})},
+        {"loss"},
+        nothing},
+       "bias has the shape [8], expected [9]"},
+      {{"AdamW", {flat[0], Input("g", {9}), flat[2], flat[3], rate, step}, {"new_p", "new_m", "new_v"}, adam},
+       "g has the shape [9], expected p's shape [10]"},
+      {{"AdamW",
+        {flat[0], flat[1], flat[2], flat[3], Input("rate", {2}), step},
+        {"new_p", "new_m", "new_v"},
+        adam},
+       "rate has the shape [2], expected one number"},
+      {{"AdamW", {flat[0], flat[1], flat[2], flat[3], rate, step}, {"new_p", "new_m", "new_v"}, nothing},
+       "attribute 'beta1' (float) is missing"},
+  };
+  std::set<std::string> seen;
+  for (const Mistake& mistake : mistakes) {
+    const std::string op = mistake.declared.op;
+    seen.insert(op);
+    Context() = op + ": " + mistake.expected;
+    EXPECT_THROWS(CreateDeclared(mistake.declared), "ortqlora." + op + " at node '/layers.1/" + op + "'",
+                  mistake.expected);
+  }
+  // SquaredNorm takes anything float; every other op has a row above.
+  for (const std::string& op : OpNames()) {
+    Context() = op;
+    EXPECT_TRUE(op == "SquaredNorm" || seen.count(op) == 1);
+  }
+}
+
+TEST(ElementTypesNoKernelTakesAreNamedAtSessionCreation) {
+  const Declared declared{
+      "RmsNorm", {Input("x", {2, 8}, kInt64), Input("weight", {8})}, {"y", "inv"}, [](NodeWriter& node) {
+        node.Set("epsilon", 1e-5f);
+      }};
+  EXPECT_THROWS(CreateDeclared(declared), "RmsNorm", "/layers.1/RmsNorm", "int64");
+}
+
+TEST(AdamWStepsInASession) {
+  const auto create = [](bool clipped) {
+    std::vector<std::string> inputs = {"p", "g", "m", "v", "rate", "step"};
+    if (clipped) inputs.push_back("factor");
+    NodeWriter node("AdamW", "/update", inputs, {"new_p", "new_m", "new_v"});
+    node.Set("beta1", 0.5f).Set("beta2", 0.75f).Set("epsilon", 0.0f).Set("weight_decay", 0.5f);
+    ModelWriter model;
+    model.Node(node);
+    for (const char* name : {"p", "g", "m", "v"}) model.Input({name, kFloat32, {-1}, ""});
+    model.Input({"rate", kFloat32, {}, ""}).Input({"step", kInt64, {}, ""});
+    if (clipped) model.Input({"factor", kFloat32, {}, ""});
+    for (const char* name : {"new_p", "new_m", "new_v"}) model.OutputOfAnyShape(name, kFloat32);
+    return model.Write();
+  };
+  const auto feed = [](float gradient, int64_t step) {
+    const std::vector<float> zeros(3, 0.0f);
+    return std::vector<Tensor>{
+        FloatTensor("p", kFloat32, {3}, {1, 2, -4}),
+        FloatTensor("g", kFloat32, {3}, {gradient, gradient, -gradient}),
+        FloatTensor("m", kFloat32, {3}, zeros),
+        FloatTensor("v", kFloat32, {3}, zeros),
+        FloatTensor("rate", kFloat32, {}, {0.25f}),
+        {"step", kInt64, {}, Raw(std::vector<int64_t>{step})},
+    };
+  };
+  // A first step goes one rate against the gradient's sign, and an eighth of p back towards zero.
+  Session plain(create(false));
+  for (float gradient : {1.0f, 64.0f}) {
+    EXPECT_TRUE((Floats(plain.Run(feed(gradient, 1), "new_p")) == std::vector<float>{0.625f, 1.5f, -3.25f}));
+  }
+  EXPECT_TRUE((Floats(plain.Run(feed(2, 1), "new_v")) == std::vector<float>{1, 1, 1}));
+  EXPECT_THROWS(plain.Run(feed(1, 0), "new_p"), "ortqlora.AdamW at node '/update'",
+                "step is 0, expected 1 or more");
+
+  Session clipped(create(true));
+  std::vector<Tensor> inputs = feed(2, 1);
+  inputs.push_back(FloatTensor("factor", kFloat32, {}, {0.5f}));
+  EXPECT_TRUE((Floats(clipped.Run(inputs, "new_m")) == std::vector<float>{0.5f, 0.5f, -0.5f}));
+}
+
+TEST(SquaredNormIsASumInFloat64) {
+  ModelWriter model;
+  model.Node(NodeWriter("SquaredNorm", "/norm", {"x"}, {"y"}));
+  model.Input({"x", kFloat32, {-1, 2}, ""}).OutputOfAnyShape("y", kDouble);
+  const Tensor y = Session(model.Write()).Run({FloatTensor("x", kFloat32, {2, 2}, {3e30f, 1, 0, -2})}, "y");
+  double value = 0;
+  std::memcpy(&value, y.data.data(), sizeof value);
+  EXPECT_TRUE(y.type == kDouble && y.shape.empty());
+  EXPECT_EQ(value, double{3e30f} * double{3e30f} + 5);
+}
+
+// Shape and meaning only: how fast this machine is, no test says.
+TEST(PeaksAreMeasuredOfKnownModes) {
+  const auto peak = Entry<decltype(&ortqlora_peak)>("ortqlora_peak");
+  const auto read_rate = Entry<decltype(&ortqlora_read_rate)>("ortqlora_read_rate");
+  char error[256] = "";
+  double rate = -1;
+  for (const char* compute : {"fp32", "bf16", "int16", "int8"}) {
+    EXPECT_EQ(peak(compute, 1, &rate, error, sizeof error), ORTQLORA_OK);
+    EXPECT_TRUE(rate >= 0 && std::isfinite(rate));
+  }
+  EXPECT_EQ(read_rate(1 << 20, 0, &rate, error, sizeof error), ORTQLORA_OK);
+  EXPECT_TRUE(rate >= 0 && std::isfinite(rate));
+  EXPECT_EQ(peak("fp8", 1, &rate, error, sizeof error), ORTQLORA_INVALID_ARGUMENT);
+  EXPECT_TRUE(std::string(error).find("fp8") != std::string::npos);
+  EXPECT_EQ(peak("fp32", -1, &rate, error, sizeof error), ORTQLORA_INVALID_ARGUMENT);
+  EXPECT_TRUE(std::string(error).find("threads is -1") != std::string::npos);
+  EXPECT_EQ(read_rate(-5, 1, &rate, error, sizeof error), ORTQLORA_INVALID_ARGUMENT);
+}
+
 TEST(UnknownCpuPathIsAnErrorNotAFallback) {
   const Weight w(64, 32, 6);
   setenv("ORTQLORA_CPU", "avx1024", 1);
@@ -238,11 +528,10 @@ TEST(OpNamesAndAbiVersion) {
   EXPECT_EQ(Entry<decltype(&ortqlora_abi_version)>("ortqlora_abi_version")(&version, nullptr, 0),
             ORTQLORA_OK);
   EXPECT_EQ(version, ORTQLORA_ABI_VERSION);
-  char names[4096];
-  int64_t required = 0;
-  const auto op_names = Entry<decltype(&ortqlora_op_names)>("ortqlora_op_names");
-  EXPECT_EQ(op_names(names, sizeof names, &required, nullptr, 0), ORTQLORA_OK);
-  EXPECT_TRUE(std::string(names).find("MatMulInt8\nMatMulInt8Grad\nDequantizeInt8") != std::string::npos);
+  const std::vector<std::string> names = OpNames();
+  EXPECT_TRUE(std::set<std::string>(names.begin(), names.end()).size() == names.size());
+  EXPECT_EQ(names.front(), "MatMulInt8");
+  EXPECT_EQ(names.back(), "SquaredNorm");
 }
 
 }  // namespace

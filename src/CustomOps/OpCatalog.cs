@@ -66,6 +66,12 @@ public static class OpCatalog
     /// <summary>Loss of an output head that never holds its logits.</summary>
     public const string LinearCrossEntropy = "LinearCrossEntropy";
 
+    /// <summary>One step of AdamW over all parameters of a flat array.</summary>
+    public const string AdamW = "AdamW";
+
+    /// <summary>Sum of squares in float64.</summary>
+    public const string SquaredNorm = "SquaredNorm";
+
     /// <summary>All operators.</summary>
     public static IReadOnlyList<OpDescription> All { get; } =
     [
@@ -87,5 +93,7 @@ public static class OpCatalog
         new(Attention, ["q", "k", "v", "mask?"], ["y", "lse"], "softmax(scale * q * k^T + mask) * v over heads, keys and values perhaps shared by several"),
         new(AttentionGrad, ["dy", "q", "k", "v", "y", "lse", "mask?"], ["dq", "dk", "dv"], "gradients of Attention"),
         new(LinearCrossEntropy, ["x", "weight", "labels", "bias?"], ["loss", "dx?"], "mean cross-entropy of x * weight + bias against labels, and its gradient by x"),
+        new(AdamW, ["p", "g", "m", "v", "rate", "step", "factor?"], ["new_p", "new_m", "new_v"], "one step of AdamW over flat arrays, gradients g * factor"),
+        new(SquaredNorm, ["x"], ["y"], "sum of x^2 in float64"),
     ];
 }

@@ -1,37 +1,22 @@
 #include "ops/adamw/adamw_cuda_op.h"
 
-#include "common/shape_check.h"
+#include "ops/adamw/adamw_checks.h"
 #include "ops/adamw/adamw_cuda.h"
 
 namespace ortqlora::cuda {
-namespace {
-
-void CheckScalar(const char* name, const TensorView& tensor) {
-  if (tensor.data == nullptr || tensor.info.size() == 1) return;
-  Fail(name, " has the shape ", ShapeText(tensor.info.shape), ", expected one number.");
-}
-
-}  // namespace
 
 AdamW::AdamW(const KernelInfo& info)
     : beta1_(info.Float("beta1")),
       beta2_(info.Float("beta2")),
       epsilon_(info.Float("epsilon")),
       weight_decay_(info.Float("weight_decay")) {
-  for (const auto& [name, index] : {std::pair{"g", size_t{1}}, {"m", 2}, {"v", 3}}) {
-    CheckSameShape(name, info.Input(index), "p", info.Input(0));
-  }
+  CheckAdamWInputs([&](size_t index) { return info.Input(index); });
 }
 
 void AdamW::Compute(KernelContext& context) const {
   const TensorView p = context.Input(0), g = context.Input(1), m = context.Input(2), v = context.Input(3);
   const TensorView rate = context.Input(4), step = context.Input(5), factor = context.Input(6);
-  CheckSameShape("g", g.info, "p", p.info);
-  CheckSameShape("m", m.info, "p", p.info);
-  CheckSameShape("v", v.info, "p", p.info);
-  CheckScalar("rate", rate);
-  CheckScalar("step", step);
-  CheckScalar("factor", factor);
+  CheckAdamWInputs([&](size_t index) { return context.Input(index).info; });
   AdamWCall call;
   call.p = p.As<float>();
   call.g = g.As<float>();

@@ -3,6 +3,7 @@
 // Fills the table from the kernels of the Vec included before.
 
 #include "common/simd/vec_math.h"
+#include "ops/adamw/adamw_simd.h"
 #include "ops/attention/softmax_simd.h"
 #include "ops/gelu/gelu_simd.h"
 #include "ops/normalization/normalization_simd.h"
@@ -35,6 +36,8 @@ constexpr SimdKernels MakeSimdKernels() {
   kernels.add_scaled = AddScaled;
   kernels.dot = Dot;
   kernels.softmax_grad = SoftmaxGrad;
+  kernels.adamw = AdamWRow;
+  kernels.squares = Squares;
   return kernels;
 }
 

@@ -6,6 +6,12 @@
 
 namespace ortqlora {
 
+// The scalars of one AdamW step (ops/adamw): m = beta1 m + gradient g, v = beta2 v + square g^2,
+// p = keep p - rate m / (sqrt(v) + epsilon).
+struct AdamWFactors {
+  float beta1, beta2, gradient, square, rate, epsilon, keep;
+};
+
 // Kernels on rows of fp32, one set a CPU path: the same sources (ops/*/*_simd.h) compiled for vectors of one,
 // 8 and 16 elements. Sums are kept in a fixed order, so that a row's result depends on the path alone.
 struct SimdKernels {
@@ -50,6 +56,12 @@ struct SimdKernels {
   float (*dot)(const float* x, const float* y, int64_t count);
   // ds = p * (dp - delta)
   void (*softmax_grad)(const float* p, const float* dp, float delta, int64_t count, float* ds);
+
+  // Each output may be its input.
+  void (*adamw)(const AdamWFactors& factors, const float* p, const float* g, const float* m, const float* v,
+                int64_t count, float* new_p, float* new_m, float* new_v);
+  // The sum of x^2 in float64.
+  double (*squares)(const float* x, int64_t count);
 };
 
 const SimdKernels& SimdKernelsOf(CpuPath path);

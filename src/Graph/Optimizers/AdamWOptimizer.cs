@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Optimizers;
@@ -10,9 +11,10 @@ namespace OrtQLoRA.Graph.Optimizers;
 /// v = b2 * v + (1 - b2) * g * g
 /// p = p - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 /// </code>
-/// The last line is emitted with numerator and denominator multiplied by <c>sqrt(1 - b2^t)</c>: one pass less.
+/// The last line is emitted with numerator and denominator multiplied by <c>sqrt(1 - b2^t)</c>: one pass less. The native operator
+/// <c>AdamW</c> does all of it in one pass; b1 and b2 are floats there.
 /// </summary>
-public sealed class AdamWOptimizer : IOptimizerDefinition
+public sealed class AdamWOptimizer : INativeOptimizer
 {
     /// <summary>Name of the first moment, as in PyTorch's optimizer state.</summary>
     public const string FirstMoment = "exp_avg";
@@ -20,6 +22,7 @@ public sealed class AdamWOptimizer : IOptimizerDefinition
     /// <summary>Name of the second moment, as in PyTorch's optimizer state.</summary>
     public const string SecondMoment = "exp_avg_sq";
 
+    private const string NativeOperator = "AdamW";
     private const string Epsilon = "epsilon";
     private const string CorrectionRatio = "correction_ratio";
 
@@ -40,6 +43,9 @@ public sealed class AdamWOptimizer : IOptimizerDefinition
 
     /// <inheritdoc/>
     public IReadOnlyList<string> StateNames { get; } = [FirstMoment, SecondMoment];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> NativeOperators { get; } = [NativeOperator];
 
     /// <inheritdoc/>
     public IReadOnlyDictionary<string, Value> EmitShared(OptimizerContext context)
@@ -72,6 +78,24 @@ public sealed class AdamWOptimizer : IOptimizerDefinition
         Value update = b.Mul(direction, stepSize);
         Value kept = context.WeightDecay == 0 ? context.Parameters : b.Mul(context.Parameters, Keep(context));
         return new GroupUpdate(b.Sub(kept, update), new Dictionary<string, Value> { [FirstMoment] = m, [SecondMoment] = v });
+    }
+
+    /// <inheritdoc/>
+    public GroupUpdate EmitNativeUpdate(GroupUpdateContext context)
+    {
+        OptimizerContext optimizer = context.Optimizer;
+        Value rate = optimizer.ToFloat(context.LearningRate);
+        Value[] inputs = [context.Parameters, context.Gradients, context.States[FirstMoment], context.States[SecondMoment], rate, optimizer.StepNumber];
+        IReadOnlyList<Value> updated = context.Builder.Emit(
+            NativeOperator,
+            OperatorDomains.OrtQLoRA,
+            context.GradientScale is null ? inputs : [.. inputs, optimizer.ToFloat(context.GradientScale)],
+            3,
+            ("beta1", (float)Beta1),
+            ("beta2", (float)Beta2),
+            ("epsilon", (float)Eps),
+            ("weight_decay", (float)context.WeightDecay)).Outputs;
+        return new GroupUpdate(updated[0], new Dictionary<string, Value> { [FirstMoment] = updated[1], [SecondMoment] = updated[2] });
     }
 
     /// <summary>1 - lr * wd as float scalar.</summary>

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Optimizers;
@@ -43,7 +44,7 @@ public static class InPlaceUpdateVerifier
 
     private static void RequireElementwise(Value input, Value replacement, Node writer)
     {
-        bool elementwise = writer.Domain.Length == 0 && Elementwise.Contains(writer.OpType);
+        bool elementwise = writer.Domain.Length == 0 ? Elementwise.Contains(writer.OpType) : writer.Is("AdamW", OperatorDomains.OrtQLoRA);
         bool sameShape = input.Shape is null || replacement.Shape is null || input.Shape.Equals(replacement.Shape);
         if (!elementwise || !sameShape)
         {

@@ -11,6 +11,9 @@ namespace OrtQLoRA.Graph.Optimizers;
 /// <param name="LearningRate">Scheduled learning rate, double scalar.</param>
 public sealed record OptimizerContext(GraphBuilder Builder, Value Step, Value LearningRate)
 {
+    /// <summary><see cref="Step"/> as int64 scalar.</summary>
+    public required Value StepNumber { get; init; }
+
     /// <summary>A double constant of rank 0.</summary>
     public Value Constant(double value) => Builder.Scalar(value);
 

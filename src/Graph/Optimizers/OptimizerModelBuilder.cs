@@ -1,4 +1,6 @@
+using OrtQLoRA.Graph.Inference;
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Passes;
 using OrtQLoRA.Graph.Training;
 
 namespace OrtQLoRA.Graph.Optimizers;
@@ -17,6 +19,9 @@ public static class OptimizerModelBuilder
     /// <summary>Operator set of the model: the lowest in which every operator used has its present form.</summary>
     private const long OperatorSet = 18;
 
+    /// <summary>The native operator that sums squares in float64.</summary>
+    private const string SquaredNorm = "SquaredNorm";
+
     /// <summary>Added to the norm before it divides, as in PyTorch's <c>clip_grad_norm_</c>.</summary>
     private const double ClipEpsilon = 1e-6;
 
@@ -25,12 +30,14 @@ public static class OptimizerModelBuilder
     /// <param name="parameters">Everything that is trained.</param>
     /// <param name="groups">Groups in order; groups without parameters have no inputs.</param>
     /// <param name="maxGradNorm">Norm to which gradients are clipped; 0 does not clip.</param>
+    /// <param name="isNative">Whether a native operator may be used, by name; null uses standard operators alone.</param>
     /// <exception cref="ConfigurationException">A parameter names no group, nothing is trained, or the norm is negative.</exception>
     public static OnnxModel Build(
         IOptimizerDefinition optimizer,
         IReadOnlyList<TrainableParameter> parameters,
         IReadOnlyList<ParameterGroup> groups,
-        double maxGradNorm = 0)
+        double maxGradNorm = 0,
+        Func<string, bool>? isNative = null)
     {
         ArenaLayout layout = ArenaLayout.Create(parameters, groups);
         if (!(maxGradNorm >= 0) || double.IsInfinity(maxGradNorm))
@@ -45,15 +52,22 @@ public static class OptimizerModelBuilder
         Value step = graph.AddInput(ArtifactNames.Step, DataType.Int64, Shape.Scalar);
         GroupInputs[] inputs = [.. layout.Groups.Select(g => GroupInputs.Add(graph, g, optimizer.StateNames))];
 
-        Value norm = EmitNorm(builder, inputs);
+        bool isNormNative = isNative?.Invoke(SquaredNorm) == true;
+        INativeOptimizer? native = isNative is not null && optimizer is INativeOptimizer candidate && candidate.NativeOperators.All(isNative) ? candidate : null;
+        if (isNormNative || native is not null)
+        {
+            model.OpsetImports[OperatorDomains.OrtQLoRA] = OperatorDomains.OrtQLoRAVersion;
+        }
+
+        Value norm = isNormNative ? EmitNativeNorm(builder, inputs) : EmitNorm(builder, inputs);
         Value? scale = maxGradNorm == 0 ? null : EmitClipFactor(builder, norm, maxGradNorm);
-        OptimizerContext context = new(builder, builder.Cast(step, DataType.Double), builder.Cast(rate, DataType.Double));
-        IReadOnlyDictionary<string, Value> shared = optimizer.EmitShared(context);
+        OptimizerContext context = new(builder, builder.Cast(step, DataType.Double), builder.Cast(rate, DataType.Double)) { StepNumber = step };
+        IReadOnlyDictionary<string, Value> shared = native is null ? optimizer.EmitShared(context) : new Dictionary<string, Value>();
         Output(graph, norm, ArtifactNames.GradientNorm);
         foreach (GroupInputs group in inputs)
         {
             builder.Scope = group.Group.Name + "/";
-            GroupUpdate update = optimizer.EmitUpdate(new GroupUpdateContext
+            GroupUpdateContext groupContext = new()
             {
                 Optimizer = context,
                 Shared = shared,
@@ -65,7 +79,8 @@ public static class OptimizerModelBuilder
                     ? context.LearningRate
                     : builder.Mul(context.LearningRate, context.Constant(group.Group.LearningRateFactor)),
                 WeightDecay = group.Group.WeightDecay ?? optimizer.WeightDecay,
-            });
+            };
+            GroupUpdate update = native?.EmitNativeUpdate(groupContext) ?? optimizer.EmitUpdate(groupContext);
             Replace(graph, group.Parameters, update.Parameters);
             foreach (string state in optimizer.StateNames)
             {
@@ -73,6 +88,7 @@ public static class OptimizerModelBuilder
             }
         }
 
+        new DeadNodeEliminationPass().Run(model);
         return model;
     }
 
@@ -83,6 +99,14 @@ public static class OptimizerModelBuilder
         Value[] squares = [.. groups.Select(g => builder.Op("ReduceSumSquare", [g.Gradients], ("keepdims", 0L)))];
         Value sum = squares.Length == 1 ? squares[0] : builder.Op("Sum", squares);
         return builder.Op("Sqrt", [sum]);
+    }
+
+    /// <summary>The same from sums in float64, each in one pass.</summary>
+    private static Value EmitNativeNorm(GraphBuilder builder, IReadOnlyList<GroupInputs> groups)
+    {
+        builder.Scope = "norm/";
+        Value[] squares = [.. groups.Select(g => builder.Emit(SquaredNorm, OperatorDomains.OrtQLoRA, [g.Gradients], 1).Outputs[0])];
+        return builder.Cast(builder.Op("Sqrt", [squares.Aggregate(builder.Add)]), DataType.Float);
     }
 
     /// <summary>min(1, max_norm / (norm + 1e-6)), double scalar.</summary>

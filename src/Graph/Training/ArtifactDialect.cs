@@ -22,10 +22,14 @@ public abstract class ArtifactDialect
     /// <param name="gradients">Each parameter's graph input with its gradient, in order.</param>
     internal abstract void Accumulate(OnnxModel model, GraphBuilder builder, IReadOnlyList<(Value Parameter, Value Gradient)> gradients);
 
-    /// <summary>Builds the optimizer model.</summary>
+    /// <summary>Builds the optimizer model; <paramref name="isNative"/> tells whether a native operator may be used, null that none may.</summary>
     /// <exception cref="ConfigurationException">The dialect has no such optimizer.</exception>
     internal abstract OnnxModel BuildOptimizer(
-        IOptimizerDefinition optimizer, IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups, double maxGradNorm);
+        IOptimizerDefinition optimizer,
+        IReadOnlyList<TrainableParameter> parameters,
+        IReadOnlyList<ParameterGroup> groups,
+        double maxGradNorm,
+        Func<string, bool>? isNative);
 
     /// <summary>Gives finished models their header and order of inputs, and refuses what the dialect's runtime does not know.</summary>
     /// <param name="artifacts">The artifacts; changed in place.</param>

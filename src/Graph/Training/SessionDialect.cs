@@ -34,8 +34,12 @@ public sealed class SessionDialect : ArtifactDialect
     }
 
     internal override OnnxModel BuildOptimizer(
-        IOptimizerDefinition optimizer, IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups, double maxGradNorm) =>
-        OptimizerModelBuilder.Build(optimizer, parameters, groups, maxGradNorm);
+        IOptimizerDefinition optimizer,
+        IReadOnlyList<TrainableParameter> parameters,
+        IReadOnlyList<ParameterGroup> groups,
+        double maxGradNorm,
+        Func<string, bool>? isNative) =>
+        OptimizerModelBuilder.Build(optimizer, parameters, groups, maxGradNorm, isNative);
 
     internal override void Finish(TrainingArtifacts artifacts, OnnxModel original)
     {

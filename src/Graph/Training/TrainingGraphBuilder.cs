@@ -85,7 +85,12 @@ public static class TrainingGraphBuilder
         {
             TrainingModel = training,
             EvalModel = eval,
-            OptimizerModel = options.Dialect.BuildOptimizer(options.Optimizer, parameters, groups, options.MaxGradNorm),
+            OptimizerModel = options.Dialect.BuildOptimizer(
+                options.Optimizer,
+                parameters,
+                groups,
+                options.MaxGradNorm,
+                options.NativeOperators is null ? null : name => options.AvailableOperators?.Contains(name) != false),
             Parameters = parameters,
             Groups = groups,
             OptimizerStates = options.Optimizer.StateNames,

@@ -48,6 +48,14 @@ public sealed class InPlaceUpdateVerifierTests
     }
 
     [TestMethod]
+    public void Verify_NativeWriterThatSums_IsRefused()
+    {
+        Value sum = _builder.Emit("SquaredNorm", "ortqlora", [_state], 1).Outputs[0];
+
+        Assert.ThrowsExactly<GraphException>(() => InPlaceUpdateVerifier.Verify(_state, sum));
+    }
+
+    [TestMethod]
     public void Verify_InputItselfAsReplacement_IsRefused() =>
         Assert.ThrowsExactly<GraphException>(() => InPlaceUpdateVerifier.Verify(_state, _state));
 }

@@ -33,6 +33,29 @@ public sealed class OptimizerModelBuilderTests
     }
 
     [TestMethod]
+    [DataRow("AdamW", "SquaredNorm")]
+    [DataRow("SquaredNorm")]
+    [DataRow("AdamW")]
+    public void Build_NativeOperatorsThere_UsesThose(params string[] there)
+    {
+        OnnxModel model = OptimizerModelBuilder.Build(new AdamWOptimizer(), Parameters(3), OneGroup, 1, there.Contains);
+
+        GraphVerifier.Verify(model);
+        CollectionAssert.AreEquivalent(there, model.Graph.Nodes.Where(n => n.Domain == "ortqlora").Select(n => n.OpType).ToArray());
+        Assert.AreEqual(there.Contains("AdamW"), !model.Graph.Nodes.Any(n => n.OpType == "Pow"));
+        Assert.AreEqual(there.Contains("SquaredNorm"), !model.Graph.Nodes.Any(n => n.OpType == "ReduceSumSquare"));
+        Assert.AreEqual(1, model.OpsetImports["ortqlora"]);
+    }
+
+    [TestMethod]
+    public void Build_OptimizerWithoutNativeForm_StaysPortable()
+    {
+        OnnxModel model = OptimizerModelBuilder.Build(new SgdOptimizer(), Parameters(3), OneGroup, 1, name => name == "AdamW");
+
+        Assert.IsFalse(model.Graph.Nodes.Any(n => n.Domain.Length > 0));
+    }
+
+    [TestMethod]
     public void Build_GroupWithoutParameters_HasNoInputs()
     {
         OnnxModel model = OptimizerModelBuilder.Build(new SgdOptimizer(), Parameters(1), [.. OneGroup, new ParameterGroup("empty")]);

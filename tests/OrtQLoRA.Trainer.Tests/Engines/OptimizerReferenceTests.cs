@@ -1,6 +1,8 @@
+using OrtQLoRA.CustomOps;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Training;
+using OrtQLoRA.TestKit;
 using OrtQLoRA.Trainer.Engines;
 
 namespace OrtQLoRA.Trainer.Tests.Engines;
@@ -12,11 +14,15 @@ public sealed class OptimizerReferenceTests
     private const int Steps = 200;
 
     [TestMethod]
-    [DataRow(0.9, 0.999, 1e-8, 0.0, 0.0)]
-    [DataRow(0.9, 0.999, 1e-8, 0.1, 0.5)]
-    [DataRow(0.8, 0.95, 1e-4, 0.01, 0.0)]
-    [DataRow(0.0, 0.5, 1e-8, 0.0, 0.01)]
-    public void OptimizerStep_AdamW_FollowsPyTorch(double beta1, double beta2, double eps, double decay, double maxNorm)
+    [DataRow(0.9, 0.999, 1e-8, 0.0, 0.0, false)]
+    [DataRow(0.9, 0.999, 1e-8, 0.1, 0.5, false)]
+    [DataRow(0.8, 0.95, 1e-4, 0.01, 0.0, false)]
+    [DataRow(0.0, 0.5, 1e-8, 0.0, 0.01, false)]
+    [DataRow(0.9, 0.999, 1e-8, 0.0, 0.0, true)]
+    [DataRow(0.9, 0.999, 1e-8, 0.1, 0.5, true)]
+    [DataRow(0.8, 0.95, 1e-4, 0.01, 0.0, true)]
+    [DataRow(0.0, 0.5, 1e-8, 0.0, 0.01, true)]
+    public void OptimizerStep_AdamW_FollowsPyTorch(double beta1, double beta2, double eps, double decay, double maxNorm, bool isNative)
     {
         double[] m = [];
         double[] v = [];
@@ -31,7 +37,44 @@ public sealed class OptimizerReferenceTests
                 v[i] = (beta2 * v[i]) + ((1 - beta2) * g[i] * g[i]);
                 p[i] -= lr / (1 - Math.Pow(beta1, t)) * m[i] / ((Math.Sqrt(v[i]) / Math.Sqrt(1 - Math.Pow(beta2, t))) + eps);
             }
-        });
+        },
+        isNative);
+    }
+
+    /// <summary>The native operator and its expansion, with two groups of their own rates and decays.</summary>
+    [TestMethod]
+    public void OptimizerStep_NativeAdamW_EqualsItsExpansion()
+    {
+        ParameterGroup[] groups = [new("slow", 0.5, 0), new("fast", 4, 0.3)];
+        CustomOpLibrary library = RequireNative();
+        using TrainingArtifacts portable = SmallArtifacts.Create(maxGradNorm: 0.3, groups: groups);
+        using TrainingArtifacts native = SmallArtifacts.Create(maxGradNorm: 0.3, groups: groups, isNative: true);
+        Assert.AreEqual(groups.Length, native.OptimizerModel.Graph.Nodes.Count(n => n.Is("AdamW", OpCatalog.Domain)));
+        Assert.IsFalse(native.OptimizerModel.Graph.Nodes.Any(n => n.OpType == "Pow"), "nothing of the expansion is left");
+        using SessionTrainingEngine expected = new(portable) { LearningRate = 0.01 };
+        using SessionTrainingEngine actual = new(native, new EngineOptions { CustomOps = library }) { LearningRate = 0.01 };
+        for (int step = 1; step <= 20; step++)
+        {
+            foreach (SessionTrainingEngine engine in new[] { expected, actual })
+            {
+                engine.LazyResetGrad();
+                engine.TrainStep(SmallArtifacts.Batch(4, step));
+            }
+
+            double norm = expected.OptimizerStep();
+            Assert.AreEqual(norm, actual.OptimizerStep(), 1e-5 * norm);
+        }
+
+        EngineState left = expected.SaveState();
+        EngineState right = actual.SaveState();
+        foreach (string name in new[] { "w", "b" })
+        {
+            TensorAssert.AreClose(left.Parameters[name].ToFloats(), right.Parameters[name].ToFloats(), 1e-5, name);
+            foreach (string state in portable.OptimizerStates)
+            {
+                TensorAssert.AreClose(left.OptimizerStates[state][name].ToFloats(), right.OptimizerStates[state][name].ToFloats(), 5e-5, $"{state} of {name}");
+            }
+        }
     }
 
     [TestMethod]
@@ -81,10 +124,10 @@ public sealed class OptimizerReferenceTests
         Assert.AreEqual(b - (0.04 * (biasGradient + (0.3 * b))), engine.GetParameter("b").ToFloats()[0], 1e-6);
     }
 
-    private static void Compare(IOptimizerDefinition optimizer, double maxNorm, Action<double[], double[], double, int> update)
+    private static void Compare(IOptimizerDefinition optimizer, double maxNorm, Action<double[], double[], double, int> update, bool isNative = false)
     {
-        using TrainingArtifacts artifacts = SmallArtifacts.Create(optimizer, maxNorm);
-        using SessionTrainingEngine engine = new(artifacts);
+        using TrainingArtifacts artifacts = SmallArtifacts.Create(optimizer, maxNorm, isNative: isNative);
+        using SessionTrainingEngine engine = new(artifacts, new EngineOptions { CustomOps = isNative ? RequireNative() : null });
         double[] expected = Read(engine.GetParameter);
         for (int step = 1; step <= Steps; step++)
         {
@@ -106,6 +149,16 @@ public sealed class OptimizerReferenceTests
         {
             Assert.AreEqual(expected[i], actual[i], 5e-6, $"element {i} after {Steps} steps");
         }
+    }
+
+    private static CustomOpLibrary RequireNative()
+    {
+        if (!CustomOpLibrary.TryLoad(out CustomOpLibrary? library, out string? reason))
+        {
+            Assert.Inconclusive(reason);
+        }
+
+        return library!;
     }
 
     private static double[] Read(Func<string, DenseTensor> read) => [.. read("w").ToFloats().Concat(read("b").ToFloats()).Select(f => (double)f)];

@@ -15,7 +15,7 @@ internal static class SmallArtifacts
 
     internal static DenseTensor Frozen { get; } = DenseTensor.Of([Features, Hidden], Pattern(Features * Hidden, 3));
 
-    internal static TrainingArtifacts Create(IOptimizerDefinition? optimizer = null, double maxGradNorm = 0, IReadOnlyList<ParameterGroup>? groups = null)
+    internal static TrainingArtifacts Create(IOptimizerDefinition? optimizer = null, double maxGradNorm = 0, IReadOnlyList<ParameterGroup>? groups = null, bool isNative = false)
     {
         optimizer ??= new AdamWOptimizer();
         groups ??= [new ParameterGroup(ParameterGroup.DefaultName)];
@@ -28,7 +28,7 @@ internal static class SmallArtifacts
         {
             TrainingModel = Training(),
             EvalModel = Eval(),
-            OptimizerModel = OptimizerModelBuilder.Build(optimizer, parameters, groups, maxGradNorm),
+            OptimizerModel = OptimizerModelBuilder.Build(optimizer, parameters, groups, maxGradNorm, isNative ? _ => true : null),
             Parameters = parameters,
             Groups = groups,
             OptimizerStates = optimizer.StateNames,

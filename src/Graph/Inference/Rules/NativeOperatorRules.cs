@@ -14,6 +14,8 @@ internal static class NativeOperatorRules
         Add(Attention, "Attention");
         Add(CrossEntropy, "LinearCrossEntropy");
         Add(call => Like(call, 1, 2, 3), "AttentionGrad");
+        Add(call => Like(call, 0, 2, 3), "AdamW");
+        Add(call => call.Set(0, DataType.Double, Shape.Scalar), "SquaredNorm");
         Add(call => Like(call, 0), "SwiGlu", "Gelu", "GeluGrad", "Rotary", "RotaryGrad");
 
         void Add(InferenceRule rule, params ReadOnlySpan<string> opTypes) => registry.AddTo(OperatorDomains.OrtQLoRA, rule, opTypes);

@@ -63,7 +63,11 @@ public sealed class OrtTrainingDialect : ArtifactDialect
     }
 
     internal override OnnxModel BuildOptimizer(
-        IOptimizerDefinition optimizer, IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups, double maxGradNorm) =>
+        IOptimizerDefinition optimizer,
+        IReadOnlyList<TrainableParameter> parameters,
+        IReadOnlyList<ParameterGroup> groups,
+        double maxGradNorm,
+        Func<string, bool>? isNative) =>
         OrtOptimizerModelBuilder.Build(optimizer, groups, maxGradNorm, _options);
 
     internal override void Finish(TrainingArtifacts artifacts, OnnxModel original)

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <ctime>
 
-namespace ortqlora::bench {
+namespace ortqlora {
 
 // Seconds since construction: of the clock on the wall, or of this process's CPU time, which for one thread
 // stays meaningful on a machine that is busy with other things.
@@ -25,4 +25,4 @@ class Stopwatch {
   double start_ = Now();
 };
 
-}  // namespace ortqlora::bench
+}  // namespace ortqlora

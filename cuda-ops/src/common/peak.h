@@ -1,12 +1,12 @@
 #pragma once
 
-#include <string>
-#include <vector>
+#include <cstddef>
 
 #include "common/cpu_path.h"
+#include "common/parallel.h"
 #include "ops/matmul_int8/gemm.h"
 
-namespace ortqlora::bench {
+namespace ortqlora {
 
 // Best rate of the dot instruction a compute mode is built on, out of registers, all threads at once, in
 // multiplications and additions per second. 0 where the path has no such loop (portable).
@@ -16,4 +16,4 @@ double PeakOperationsPerSecond(CpuPath path, Compute compute, Parallel& parallel
 // likewise.
 double ReadBytesPerSecond(CpuPath path, size_t bytes, Parallel& parallel, int threads);
 
-}  // namespace ortqlora::bench
+}  // namespace ortqlora

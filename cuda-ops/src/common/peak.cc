@@ -1,10 +1,11 @@
-#include "bench/peak.h"
+#include "common/peak.h"
 
 #include <algorithm>
+#include <vector>
 
-#include "bench/stopwatch.h"
+#include "common/stopwatch.h"
 
-namespace ortqlora::bench {
+namespace ortqlora {
 namespace {
 
 struct Loop {
@@ -114,4 +115,4 @@ double ReadBytesPerSecond(CpuPath path, size_t bytes, Parallel& parallel, int th
   return best;
 }
 
-}  // namespace ortqlora::bench
+}  // namespace ortqlora
