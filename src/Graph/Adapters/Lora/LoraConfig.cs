@@ -1,11 +1,26 @@
 using System.Text.Json.Nodes;
-using OrtQLoRA.Graph.Adapters.Targets;
+using OrtQLoRA.Graph.Adapters.Targeted;
 
 namespace OrtQLoRA.Graph.Adapters.Lora;
 
 /// <summary>Options of LoRA, named as in PEFT's <c>LoraConfig</c>.</summary>
-public sealed class LoraConfig : AdapterConfig
+public sealed class LoraConfig : TargetedConfig
 {
+    // Each switches on another kind of adapter or training.
+    private static readonly string[] Unsupported =
+    [
+        "use_qalora", "use_bdlora", "layer_replication", "alora_invocation_tokens", "target_parameters", "arrow_config", "kasa_config", "velora_config",
+        "monteclora_config", "ensure_weight_tying",
+    ];
+
+    // What every release of PEFT that loads our adapters knows; older ones refuse keys that they do not.
+    private static readonly IReadOnlyDictionary<string, JsonNode?> Defaults = Keys(
+        """
+        {"alpha_pattern": {}, "bias": "none", "exclude_modules": null, "fan_in_fan_out": false, "init_lora_weights": true, "layers_pattern": null,
+         "layers_to_transform": null, "lora_alpha": 8, "lora_bias": false, "lora_dropout": 0.0, "r": 8, "rank_pattern": {}, "target_modules": null,
+         "trainable_token_indices": null, "use_dora": false, "use_rslora": false}
+        """);
+
     /// <inheritdoc/>
     public override string? PeftType => LoraMethod.Type;
 
@@ -32,24 +47,6 @@ public sealed class LoraConfig : AdapterConfig
     /// Null: written as found in the model.
     /// </summary>
     public bool? FanInFanOut { get; set; }
-
-    /// <summary><c>target_modules</c>; null takes every linear layer but the output head.</summary>
-    public ModuleSelector? TargetModules { get; set; }
-
-    /// <summary><c>exclude_modules</c>.</summary>
-    public ModuleSelector? ExcludeModules { get; set; }
-
-    /// <summary><c>layers_to_transform</c>.</summary>
-    public IReadOnlyList<int>? LayersToTransform { get; set; }
-
-    /// <summary><c>layers_pattern</c>.</summary>
-    public IReadOnlyList<string>? LayersPattern { get; set; }
-
-    /// <summary><c>rank_pattern</c>: ranks of single modules, by name or expression; the first that matches wins.</summary>
-    public IReadOnlyList<KeyValuePair<string, double>> RankPattern { get; set; } = [];
-
-    /// <summary><c>alpha_pattern</c>: alphas of single modules.</summary>
-    public IReadOnlyList<KeyValuePair<string, double>> AlphaPattern { get; set; } = [];
 
     /// <summary><c>init_lora_weights</c>.</summary>
     public LoraInitialization Initialization { get; set; }
@@ -93,68 +90,67 @@ public sealed class LoraConfig : AdapterConfig
     /// <summary><c>trainable_token_indices</c>: rows of embeddings that are trained, by name of the embedding.</summary>
     public IReadOnlyDictionary<string, IReadOnlyList<int>> TrainableTokens { get; set; } = new Dictionary<string, IReadOnlyList<int>>();
 
+    /// <inheritdoc/>
+    protected internal override IReadOnlyDictionary<string, JsonNode?> DefaultKeys => Defaults;
+
     /// <summary>Reads a configuration.</summary>
     /// <param name="json">Content of <c>adapter_config.json</c>.</param>
     /// <param name="source">Where it comes from, for messages.</param>
     /// <exception cref="ConfigurationException">Lists every fault.</exception>
-    public static LoraConfig FromJson(JsonObject json, string source) => LoraConfigJson.Read(json, source);
-
-    /// <summary>Checks the values.</summary>
-    /// <exception cref="ConfigurationException">Lists every fault.</exception>
-    public void Validate()
+    public static LoraConfig FromJson(JsonObject json, string source)
     {
-        List<string> faults = [.. Faults()];
-        if (faults.Count > 0)
-        {
-            throw new ConfigurationException(faults);
-        }
+        LoraConfig config = new();
+        return Read(
+            config,
+            json,
+            source,
+            reader =>
+            {
+                config.Rank = reader.Integer("r", 8);
+                config.Alpha = reader.Number("lora_alpha", 8);
+                config.UseRsLora = reader.Flag("use_rslora", false);
+                config.Dropout = reader.Number("lora_dropout", 0);
+                config.Bias = ReadBias(reader);
+                config.HasLoraBias = reader.Flag("lora_bias", false);
+                config.FanInFanOut = reader.Node("fan_in_fan_out") is null ? null : reader.Flag("fan_in_fan_out", false);
+                config.UseDora = reader.Flag("use_dora", false);
+                config.TrainableTokens = TrainableTokensJson.Read(reader);
+                LoraInitializationJson.Read(reader, config);
+            },
+            Unsupported);
     }
 
     /// <inheritdoc/>
-    public override JsonObject ToJson() => LoraConfigJson.Write(this);
+    protected override IEnumerable<KeyValuePair<string, JsonNode?>> OwnKeys() =>
+    [
+        Key("r", Rank),
+        Key("lora_alpha", Number(Alpha)),
+        Key("lora_dropout", Dropout),
+        Key("use_rslora", UseRsLora),
+        Key("lora_bias", HasLoraBias),
+        Key("fan_in_fan_out", FanInFanOut ?? false),
+        Key("bias", Bias switch { LoraBias.All => "all", LoraBias.LoraOnly => "lora_only", _ => "none" }),
+        Key("use_dora", UseDora),
+    ];
 
     /// <inheritdoc/>
-    public override AdapterConfig WithTargets(ModuleSelector targets)
+    protected override void WriteDetails(IDictionary<string, JsonNode?> keys)
     {
-        LoraConfig copy = (LoraConfig)MemberwiseClone();
-        copy.TargetModules = targets;
-        return copy;
+        TrainableTokensJson.Write(keys, TrainableTokens);
+        LoraInitializationJson.Write(keys, this);
     }
 
-    internal void RememberSource(JsonObject json) => Source = json;
-
-    internal TargetOptions TargetOptions() => new()
+    /// <inheritdoc/>
+    protected override IEnumerable<string> Faults()
     {
-        TargetModules = TargetModules ?? ModuleSelector.AllLinear,
-        ExcludeModules = ExcludeModules,
-        ModulesToSave = AllModulesToSave,
-        LayersToTransform = LayersToTransform,
-        LayersPattern = LayersPattern,
-    };
-
-    internal IEnumerable<string> Faults()
-    {
-        if (Rank < 1)
+        foreach (string fault in RankFaults.Of(Rank, Alpha, "lora_alpha", RankPattern))
         {
-            yield return $"r is {Rank}; 1 or more is expected.";
-        }
-
-        if (!double.IsFinite(Alpha) || Alpha == 0)
-        {
-            yield return $"lora_alpha is {Alpha}; a number other than 0 is expected.";
+            yield return fault;
         }
 
         if (Dropout is not (>= 0 and < 1))
         {
             yield return $"lora_dropout is {Dropout}; a number from 0 up to, but not including, 1 is expected.";
-        }
-
-        foreach ((string module, double rank) in RankPattern)
-        {
-            if (rank < 1 || rank != Math.Truncate(rank) || rank > int.MaxValue)
-            {
-                yield return $"rank_pattern gives '{module}' the rank {rank}; an integer of 1 or more is expected.";
-            }
         }
 
         if (HasLoraBias && Initialization is not (LoraInitialization.Default or LoraInitialization.Random))
@@ -180,6 +176,21 @@ public sealed class LoraConfig : AdapterConfig
         if (!(EvaRho >= 1))
         {
             yield return $"eva_config.rho is {EvaRho}; a number of 1 or more is expected.";
+        }
+    }
+    private static LoraBias ReadBias(ConfigReader reader)
+    {
+        switch (reader.Text("bias"))
+        {
+            case null or "none":
+                return LoraBias.None;
+            case "all":
+                return LoraBias.All;
+            case "lora_only":
+                return LoraBias.LoraOnly;
+            case var other:
+                reader.Fault($"bias is '{other}'; none, all or lora_only is expected.");
+                return LoraBias.None;
         }
     }
 }

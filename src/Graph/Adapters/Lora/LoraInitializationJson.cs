@@ -10,6 +10,9 @@ internal static class LoraInitializationJson
     private const string Key = "init_lora_weights";
     private const string PissaPrefix = "pissa_niter_";
 
+    /// <summary>The objects with details; each stands beside the initialization that it belongs to.</summary>
+    public static readonly IReadOnlyList<string> DetailKeys = ["loftq_config", "eva_config", "corda_config"];
+
     private static readonly Dictionary<string, LoraInitialization> Names = new(StringComparer.Ordinal)
     {
         ["gaussian"] = LoraInitialization.Gaussian,

@@ -71,8 +71,8 @@ public abstract class TargetedConfig : AdapterConfig
 
         if (DefaultKeys.ContainsKey("layers_to_transform"))
         {
-            keys["layers_to_transform"] = LayersToTransform is { } layers ? new JsonArray([.. layers.Select(l => (JsonNode)l)]) : null;
-            keys["layers_pattern"] = LayersPattern is { } patterns ? Texts(patterns) : null;
+            Keep(keys, "layers_to_transform", LayersToTransform, l => l);
+            Keep(keys, "layers_pattern", LayersPattern, p => p);
         }
 
         if (HasPatterns)
@@ -86,6 +86,7 @@ public abstract class TargetedConfig : AdapterConfig
             keys[key] = value;
         }
 
+        WriteDetails(keys);
         return new JsonObject(keys);
     }
 
@@ -102,6 +103,11 @@ public abstract class TargetedConfig : AdapterConfig
 
     /// <summary>The values of the keys that the class itself has properties for.</summary>
     protected abstract IEnumerable<KeyValuePair<string, JsonNode?>> OwnKeys();
+
+    /// <summary>Writes what depends on the values that the file had.</summary>
+    protected virtual void WriteDetails(IDictionary<string, JsonNode?> keys)
+    {
+    }
 
     /// <summary>Faults of the values; empty if there are none.</summary>
     protected virtual IEnumerable<string> Faults() => [];
@@ -170,6 +176,17 @@ public abstract class TargetedConfig : AdapterConfig
         LayersToTransform = LayersToTransform,
         LayersPattern = LayersPattern,
     };
+
+    // A single value and a list of one mean the same; the file's form stays unless the value has changed since.
+    private static void Keep<T>(IDictionary<string, JsonNode?> keys, string key, IReadOnlyList<T>? values, Func<T, JsonNode> toJson)
+    {
+        JsonNode? known = keys.TryGetValue(key, out JsonNode? node) ? node : null;
+        JsonArray? written = values is null ? null : new JsonArray([.. values.Select(toJson)]);
+        if (!JsonNode.DeepEquals(known is null or JsonArray ? known : new JsonArray(known.DeepClone()), written))
+        {
+            keys[key] = written;
+        }
+    }
 
     private static bool IsZero(JsonNode? node) => node is JsonValue value && value.TryGetValue(out double number) && number == 0;
 

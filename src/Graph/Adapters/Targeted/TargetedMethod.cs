@@ -17,7 +17,10 @@ public abstract class TargetedMethod<TConfig> : IAdapterMethod
     public abstract string? PeftType { get; }
 
     /// <inheritdoc/>
-    public IReadOnlySet<string> Keys => field ??= TargetedConfig.KeysOf(new TConfig());
+    public IReadOnlySet<string> Keys => field ??= TargetedConfig.KeysOf(new TConfig()).Concat(DetailKeys).ToHashSet(StringComparer.Ordinal);
+
+    /// <summary>Keys that options may set and that stand in files only where they mean something.</summary>
+    protected virtual IEnumerable<string> DetailKeys => [];
 
     /// <summary>The kinds of modules that the method works on.</summary>
     protected virtual IReadOnlyCollection<LinearKind> Kinds => [LinearKind.Linear];
