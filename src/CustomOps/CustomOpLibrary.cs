@@ -95,6 +95,19 @@ public sealed class CustomOpLibrary
     /// <exception cref="NativeOpException">The layout is unknown, or the sizes disagree with the bytes.</exception>
     public byte[] PackTile64(ReadOnlySpan<byte> q, string layout, long k, long n) => _native.PackTile64(q, layout, k, n);
 
+    /// <summary>Measures the chip's peak for products in a compute mode: its dot instruction out of registers. Takes some milliseconds.</summary>
+    /// <param name="compute">A mode: <c>fp32</c>, <c>bf16</c>, <c>int16</c> or <c>int8</c>.</param>
+    /// <param name="threads">Threads at once; 0 for one a hardware thread.</param>
+    /// <returns>Multiplications and additions a second; 0 where <see cref="CpuPath"/> has no such loop.</returns>
+    /// <exception cref="NativeOpException">The mode is unknown.</exception>
+    public double MeasurePeak(string compute, int threads) => _native.Peak(compute, threads);
+
+    /// <summary>Measures a plain read of memory that was just read.</summary>
+    /// <param name="bytes">How much memory.</param>
+    /// <param name="threads">Threads at once; 0 for one a hardware thread.</param>
+    /// <returns>Bytes a second; 0 where <see cref="CpuPath"/> has no such loop, or there is too little memory to share.</returns>
+    public double MeasureReadRate(long bytes, int threads) => _native.ReadRate(bytes, threads);
+
     /// <summary>Registers the operators with sessions created from <paramref name="options"/>.</summary>
     /// <exception cref="NativeOpException">ONNX Runtime refused the library.</exception>
     public void Register(SessionOptions options)

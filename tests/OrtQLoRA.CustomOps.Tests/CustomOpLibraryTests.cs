@@ -1,4 +1,7 @@
+using System.ComponentModel;
+using System.Diagnostics;
 using Microsoft.ML.OnnxRuntime;
+using OrtQLoRA.TestKit;
 
 namespace OrtQLoRA.CustomOps.Tests;
 
@@ -42,6 +45,33 @@ public sealed class CustomOpLibraryTests
 
         Assert.IsNull(library);
         StringAssert.Contains(reason, "ortqlora_abi_version");
+    }
+
+    [TestMethod]
+    [DataRow("*version = 999; return 0;", "has interface version 999, this program needs 1")]
+    [DataRow("__builtin_strcpy(error, \"worn out\"); return 3;", "failed with status 3: worn out")]
+    public void Find_LibraryOfAnotherVersion_IsRefused(string body, string expected)
+    {
+        using TemporaryFolder folder = new();
+        string source = folder.Write("other.c", $"int ortqlora_abi_version(int* version, char* error, long long capacity) {{ {body} }}\n");
+        string library = folder.File("libother.so");
+        Compile(source, library);
+
+        (CustomOpLibrary? loaded, string? reason) = CustomOpLibrary.Find(library);
+
+        Assert.IsNull(loaded);
+        StringAssert.Contains(reason, library);
+        StringAssert.Contains(reason, expected);
+    }
+
+    [TestMethod]
+    public void MeasurePeak_UnknownMode_NamesIt()
+    {
+        CustomOpLibrary library = NativeLibraryUnderTest.Require();
+
+        Assert.IsTrue(library.MeasurePeak("int8", 1) >= 0);
+        Assert.IsTrue(library.MeasureReadRate(1 << 20, 1) >= 0);
+        StringAssert.Contains(Assert.ThrowsExactly<NativeOpException>(() => library.MeasurePeak("fp8", 1)).Message, "fp8");
     }
 
     [TestMethod]
@@ -91,5 +121,25 @@ public sealed class CustomOpLibraryTests
 
         StringAssert.Contains(message, "has 12 bytes; given: 10");
         StringAssert.Contains(Assert.ThrowsExactly<NativeOpException>(() => library.PackTile64(new byte[12], "other", 3, 4)).Message, "'tile64'");
+    }
+
+    /// <summary>Makes a library of C source; a test that asks for it without a compiler is reported as skipped.</summary>
+    private static void Compile(string source, string library)
+    {
+        if (!OperatingSystem.IsLinux() && !OperatingSystem.IsMacOS())
+        {
+            Assert.Inconclusive("The test makes a library with cc, which this system has under another name.");
+        }
+
+        try
+        {
+            using Process compiler = Process.Start("cc", ["-shared", "-fPIC", "-w", "-o", library, source]);
+            compiler.WaitForExit();
+            Assert.AreEqual(0, compiler.ExitCode, "cc");
+        }
+        catch (Win32Exception e)
+        {
+            Assert.Inconclusive($"There is no C compiler: {e.Message}");
+        }
     }
 }

@@ -35,6 +35,32 @@ internal sealed unsafe class NativeOps
     /// <summary>Names of the library's operators.</summary>
     internal IReadOnlyList<string> OpNames() => Text("ortqlora_op_names").Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
+    /// <summary>Peak of a compute mode's dot instruction, operations a second.</summary>
+    internal double Peak(string compute, int threads)
+    {
+        const string name = "ortqlora_peak";
+        var function = (delegate* unmanaged[Cdecl]<byte*, int, double*, byte*, long, int>)Export(name);
+        byte* error = stackalloc byte[ErrorCapacity];
+        double rate = 0;
+        fixed (byte* mode = Encoding.UTF8.GetBytes(compute + "\0"))
+        {
+            ThrowIfFailed(name, function(mode, threads, &rate, error, ErrorCapacity), error);
+        }
+
+        return rate;
+    }
+
+    /// <summary>Rate of a plain read, bytes a second.</summary>
+    internal double ReadRate(long bytes, int threads)
+    {
+        const string name = "ortqlora_read_rate";
+        var function = (delegate* unmanaged[Cdecl]<long, int, double*, byte*, long, int>)Export(name);
+        byte* error = stackalloc byte[ErrorCapacity];
+        double rate = 0;
+        ThrowIfFailed(name, function(bytes, threads, &rate, error, ErrorCapacity), error);
+        return rate;
+    }
+
     /// <summary>The file with the CUDA kernels; fails with the reason where there is none.</summary>
     internal string CudaLibrary() => Text("ortqlora_cuda_library");
 

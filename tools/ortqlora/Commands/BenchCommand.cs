@@ -15,7 +15,7 @@ internal static class BenchCommand
 {
     private const int LoraRank = 16;
 
-    internal static Command Create(CommandContext context) => new("bench", "Measure this machine, and starts of training.") { CreateStep(context), BenchStartCommand.Create(context) };
+    internal static Command Create(CommandContext context) => new("bench", "Measure this machine, and starts of training.") { CreateStep(context), BenchOpsCommand.Create(context), BenchStartCommand.Create(context) };
 
     private static Command CreateStep(CommandContext context)
     {

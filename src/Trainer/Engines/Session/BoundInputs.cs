@@ -7,6 +7,7 @@ namespace OrtQLoRA.Trainer.Engines.Session;
 internal sealed class BoundInputs : IDisposable
 {
     private readonly PinnedValues _pinned;
+    private readonly IReadOnlyList<string> _names;
 
     internal BoundInputs(OrtIoBinding binding, IReadOnlyList<string> names, IReadOnlyDictionary<string, DenseTensor> inputs)
     {
@@ -17,6 +18,7 @@ internal sealed class BoundInputs : IDisposable
                 $"The batch lacks {string.Join(", ", missing.Select(n => $"'{n}'"))}; it must bring {string.Join(", ", names)}.", isUserError: true);
         }
 
+        _names = names;
         _pinned = new PinnedValues(names.Select(n => inputs[n]));
         try
         {
@@ -31,6 +33,9 @@ internal sealed class BoundInputs : IDisposable
             throw;
         }
     }
+
+    /// <summary>The value that an input is bound to.</summary>
+    internal OrtValue this[string name] => _pinned.Values[_names.ToList().IndexOf(name)];
 
     public void Dispose() => _pinned.Dispose();
 }
