@@ -126,6 +126,13 @@ void Check(const char* what, const Problem& problem) {
   }
 }
 
+TEST(SizesOfZeroAndOne) {
+  Check("all one", Problem(1, 1, 1, 1, 1, 1, 1, false));
+  Check("no batch", Problem(0, 2, 1, 3, 3, 8, 8, false));
+  Check("no queries", Problem(1, 2, 1, 0, 3, 8, 8, false));
+  Check("values without features", Problem(1, 2, 1, 3, 3, 8, 0, true));
+}
+
 TEST(WithoutAMask) {
   Check("one", Problem(1, 1, 1, 2, 3, 1, 1, false));
   Check("plain", Problem(2, 3, 3, 50, 70, 19, 13, false));

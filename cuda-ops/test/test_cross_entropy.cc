@@ -87,6 +87,9 @@ void Check(const Head& head) {
 
 TEST(LossAndGradientMatchFloat64) {
   for (const bool transposed : {false, true}) {
+    Check(Head(0, 5, 3, transposed, 0));
+    Check(Head(3, 0, 4, transposed, 0));
+    Check(Head(4, 3, 1, transposed, 1));
     Check(Head(1, 1, 2, transposed, 0));
     Check(Head(5, 17, 33, transposed, 2));
     Check(Head(50, 70, 512, transposed, 3));

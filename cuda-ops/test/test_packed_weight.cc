@@ -80,11 +80,28 @@ TEST(SizesThatCannotBeAreRefused) {
 // Identity dequantization: the product of the identity with the weight has DequantizeInt8's bits, in either
 // direction and on every path.
 TEST(DequantizeHasTheBitsOfTheIdentityProduct) {
-  for (auto [k, n] : {std::pair<int64_t, int64_t>{600, 65}, {33, 640}, {1, 1}, {64, 128}}) {
+  for (auto [k, n] : {std::pair<int64_t, int64_t>{600, 65},
+                      {33, 640},
+                      {1, 1},
+                      {64, 128},
+                      {1, 70},
+                      {70, 1},
+                      {0, 3},
+                      {3, 0}}) {
     const Weight w(k, n, 12);
     std::vector<float> expected(static_cast<size_t>(k * n));
     Serial serial;
     Dequantize(w.source(), w.scale.data(), Element::kFloat, expected.data(), serial);
+    const std::vector<uint8_t> eetq = w.Eetq();
+    const WeightSource processed{eetq.data(), WeightLayout::kEetqSm80, k, n};
+    std::vector<uint8_t> tiles(
+        static_cast<size_t>(WeightSource{nullptr, WeightLayout::kTile64, k, n}.size()));
+    PackTile64(w.source(), tiles.data());
+    for (const WeightSource& source : {processed, WeightSource{tiles.data(), WeightLayout::kTile64, k, n}}) {
+      std::vector<float> other(expected.size(), -1.0f);
+      Dequantize(source, w.scale.data(), Element::kFloat, other.data(), serial);
+      EXPECT_TRUE(other == expected);
+    }
     const auto identity = [](int64_t size) {
       std::vector<float> matrix(static_cast<size_t>(size * size), 0.0f);
       for (int64_t i = 0; i < size; ++i) matrix[static_cast<size_t>(i * (size + 1))] = 1;

@@ -198,6 +198,144 @@ TEST(ZeroRowsGiveZeroRows) {
   EXPECT_TRUE((session.Run({{"x", kFloat32, {0, 3, 64}, ""}}, "y").shape == std::vector<int64_t>{0, 3, 32}));
 }
 
+// What a session forces, kernels take: the same products and the same identity on every path this machine
+// has.
+TEST(EveryForcedCpuPathComputesTheSame) {
+  const Weight w(70, 50, 5);
+  const std::vector<float> x = RandomRows(6, w.k, 3);
+  const std::vector<double> expected = Reference(w, Direction::kForward, x, 6, false);
+  for (CpuPath path : SupportedCpuPaths()) {
+    Context() = CpuPathName(path);
+    setenv("ORTQLORA_CPU", CpuPathName(path), 1);
+    char name[32] = "";
+    int64_t required = 0;
+    const auto cpu_path = Entry<decltype(&ortqlora_cpu_path)>("ortqlora_cpu_path");
+    EXPECT_EQ(cpu_path(name, sizeof name, &required, nullptr, 0), ORTQLORA_OK);
+    EXPECT_EQ(std::string(name), CpuPathName(path));
+    for (bool eetq : {false, true}) {
+      Session session(MatMulModel("MatMulInt8", w, {kFloat32, kFloat32, eetq, false, true, "fp32"}));
+      const Tensor y = session.Run({FloatTensor("x", kFloat32, {2, 3, w.k}, x)}, "y");
+      EXPECT_AT_MOST(RelativeError(Floats(y), expected), 2e-6);
+    }
+  }
+  unsetenv("ORTQLORA_CPU");
+}
+
+// No rows, no features, no parameters: every op gives outputs of the right shape.
+TEST(EmptyInputsGiveEmptyOutputs) {
+  struct Empty {
+    const char* op;
+    std::vector<Tensor> inputs;
+    std::vector<std::string> outputs;
+    std::function<void(NodeWriter&)> set;
+    std::vector<int64_t> shape;  // of the first output
+  };
+  const auto nothing = [](NodeWriter&) {};
+  const auto epsilon = [](NodeWriter& node) { node.Set("epsilon", 1e-5f); };
+  const auto input = [](const std::string& name, const std::vector<int64_t>& shape) {
+    int64_t size = 1;
+    for (int64_t part : shape) size *= part;
+    return FloatTensor(name, kFloat32, shape, std::vector<float>(static_cast<size_t>(size), 1.0f));
+  };
+  const Tensor q{"q", kInt8, {8, 6}, std::string(48, '\1')};
+  const auto lora = [](NodeWriter& node) { node.Set("K", 8).Set("N", 6).Set("scaling", 1.0f); };
+  const auto adam = [](NodeWriter& node) {
+    node.Set("beta1", 0.9f).Set("beta2", 0.99f).Set("epsilon", 1e-8f).Set("weight_decay", 0.0f);
+  };
+  const Empty cases[] = {
+      {"LoraLinear",
+       {input("x", {0, 8}), q, input("scale", {6}), input("A", {4, 8}), input("B", {6, 4})},
+       {"y", "h"},
+       lora,
+       {0, 6}},
+      {"LoraLinearGrad",
+       {input("dy", {0, 6}), input("x", {0, 8}), input("h", {0, 4}), q, input("scale", {6}),
+        input("A", {4, 8}), input("B", {6, 4})},
+       {"dA", "dB", "dx"},
+       lora,
+       {4, 8}},
+      {"RmsNorm", {input("x", {0, 8}), input("weight", {8})}, {"y", "inv"}, epsilon, {0, 8}},
+      {"RmsNormGrad",
+       {input("dy", {0, 8}), input("x", {0, 8}), input("weight", {8}), input("inv", {0, 1})},
+       {"dx"},
+       nothing,
+       {0, 8}},
+      {"LayerNorm", {input("x", {2, 0, 8}), input("weight", {8})}, {"y", "mean", "inv"}, epsilon, {2, 0, 8}},
+      {"LayerNormGrad",
+       {input("dy", {0, 8}), input("x", {0, 8}), input("weight", {8}), input("mean", {0, 1}),
+        input("inv", {0, 1})},
+       {"dx"},
+       nothing,
+       {0, 8}},
+      {"SwiGlu", {input("gate", {0, 3}), input("up", {0, 3})}, {"y"}, nothing, {0, 3}},
+      {"SwiGluGrad",
+       {input("dy", {3, 0}), input("gate", {3, 0}), input("up", {3, 0})},
+       {"dgate", "dup"},
+       nothing,
+       {3, 0}},
+      {"Gelu", {input("x", {0})}, {"y"}, nothing, {0}},
+      {"GeluGrad", {input("dy", {0}), input("x", {0})}, {"dx"}, nothing, {0}},
+      {"Rotary",
+       {input("x", {1, 2, 0, 4}), input("cos", {0, 4}), input("sin", {0, 4})},
+       {"y"},
+       nothing,
+       {1, 2, 0, 4}},
+      {"RotaryGrad",
+       {input("dy", {0, 2, 3, 4}), input("cos", {3, 4}), input("sin", {3, 4})},
+       {"dx"},
+       nothing,
+       {0, 2, 3, 4}},
+      {"Attention",
+       {input("q", {1, 2, 0, 4}), input("k", {1, 2, 3, 4}), input("v", {1, 2, 3, 4})},
+       {"y", "lse"},
+       [](NodeWriter& node) { node.Set("scale", 1.0f); },
+       {1, 2, 0, 4}},
+      {"AttentionGrad",
+       {input("dy", {1, 2, 0, 4}), input("q", {1, 2, 0, 4}), input("k", {1, 2, 3, 4}),
+        input("v", {1, 2, 3, 4}), input("y", {1, 2, 0, 4}), input("lse", {1, 2, 0})},
+       {"dq", "dk", "dv"},
+       [](NodeWriter& node) { node.Set("scale", 1.0f); },
+       {1, 2, 0, 4}},
+      {"LinearCrossEntropy",
+       {input("x", {0, 8}), input("weight", {8, 5}), {"labels", kInt64, {0}, ""}},
+       {"loss", "dx"},
+       nothing,
+       {}},
+      {"AdamW",
+       {input("p", {0}),
+        input("g", {0}),
+        input("m", {0}),
+        input("v", {0}),
+        input("rate", {}),
+        {"step", kInt64, {}, Raw(std::vector<int64_t>{1})}},
+       {"new_p", "new_m", "new_v"},
+       adam,
+       {0}},
+      {"MatMulInt8Grad",
+       {input("dy", {0, 6}), q, input("scale", {6})},
+       {"dx"},
+       [](NodeWriter& node) { node.Set("K", 8).Set("N", 6); },
+       {0, 8}},
+  };
+  for (const Empty& empty : cases) {
+    Context() = empty.op;
+    ModelWriter model;
+    std::vector<std::string> names;
+    for (const Tensor& tensor : empty.inputs) {
+      names.push_back(tensor.name);
+      model.Input({tensor.name, tensor.type, tensor.shape, ""});
+    }
+    NodeWriter node(empty.op, empty.op, names, empty.outputs);
+    empty.set(node);
+    model.Node(node);
+    for (const std::string& output : empty.outputs) model.OutputOfAnyShape(output, kFloat32);
+    Session session(model.Write());
+    const Tensor first = session.Run(empty.inputs, empty.outputs[0]);
+    EXPECT_TRUE(first.shape == empty.shape);
+    for (float value : Floats(first)) EXPECT_EQ(value, 0.0f);
+  }
+}
+
 TEST(MistakesAreNamedAtSessionCreation) {
   const Weight w(64, 32, 6);
   const auto create = [&](int64_t k, int64_t scale_size, const char* layout, const char* compute,

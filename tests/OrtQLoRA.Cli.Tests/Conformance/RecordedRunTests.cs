@@ -48,6 +48,36 @@ public sealed class RecordedRunTests
         Assert.AreEqual(isNative, log.Contains("native operators", StringComparison.Ordinal), log);
     }
 
+    /// <summary>Every golden run in every arithmetic of fewer bits, with the share of a loss that it may be off.</summary>
+    public static IEnumerable<object[]> FewerBits =>
+        from name in RecordedRun.GoldenNames
+        from mode in new (string Compute, double Tolerance)[] { ("bf16", 0.02), ("int8", 0.05) }
+        select new object[] { name, mode.Compute, mode.Tolerance };
+
+    /// <summary>Rounding products to fewer bits changes no loss by more than its bound, from the first step to the last.</summary>
+    [TestMethod]
+    [DynamicData(nameof(FewerBits))]
+    public void Train_FewerBits_StaysNearLibtorchsLosses(string name, string compute, double tolerance)
+    {
+        if (!CustomOpLibrary.TryLoad(out _, out string? reason))
+        {
+            Assert.Inconclusive(reason);
+        }
+
+        RecordedRun run = RecordedRun.Golden(name);
+        using TemporaryFolder folder = new();
+
+        (string output, string log) = Train(run, folder, ["--ops", "auto", "--compute", compute]);
+
+        StringAssert.Contains(log, "native operators");
+        double[] losses = Metrics(output, "loss");
+        Assert.AreEqual(run.Losses.Count, losses.Length, "one metrics line a step");
+        for (int step = 0; step < losses.Length; step++)
+        {
+            Assert.AreEqual(run.Losses[step], losses[step], tolerance * Math.Abs(run.Losses[step]), $"loss of step {step + 1}");
+        }
+    }
+
     /// <summary>Starts that look at data: the first step has the base's loss, and what was trained merges into what was evaluated.</summary>
     [TestMethod]
     [DataRow("eva", "none")]
