@@ -42,7 +42,7 @@ public sealed class AdamWOptimizer : INativeOptimizer
     public string Name => "adamw";
 
     /// <inheritdoc/>
-    public IReadOnlyList<string> StateNames { get; } = [FirstMoment, SecondMoment];
+    public IReadOnlyList<OptimizerState> States { get; } = [new(FirstMoment), new(SecondMoment)];
 
     /// <inheritdoc/>
     public IReadOnlyList<string> NativeOperators { get; } = [NativeOperator];

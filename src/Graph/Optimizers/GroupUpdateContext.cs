@@ -23,7 +23,7 @@ public sealed class GroupUpdateContext
     /// </summary>
     public required Value? GradientScale { get; init; }
 
-    /// <summary>The states by name, float [n].</summary>
+    /// <summary>The states by name, of their own shapes and types (<see cref="OptimizerState"/>).</summary>
     public required IReadOnlyDictionary<string, Value> States { get; init; }
 
     /// <summary>The group's learning rate, double scalar.</summary>
@@ -34,6 +34,19 @@ public sealed class GroupUpdateContext
 
     /// <summary>Emits the nodes.</summary>
     public GraphBuilder Builder => Optimizer.Builder;
+
+    /// <summary>The same group with other states, as an optimizer sees it that another one builds on.</summary>
+    internal GroupUpdateContext With(IReadOnlyDictionary<string, Value> states) => new()
+    {
+        Optimizer = Optimizer,
+        Shared = Shared,
+        Parameters = Parameters,
+        Gradients = Gradients,
+        GradientScale = GradientScale,
+        States = states,
+        LearningRate = LearningRate,
+        WeightDecay = WeightDecay,
+    };
 
     /// <summary>
     /// A float scalar: <paramref name="factor"/> times the clipping factor to the power <paramref name="power"/> (1 or 2).

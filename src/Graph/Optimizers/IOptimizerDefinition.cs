@@ -12,8 +12,8 @@ public interface IOptimizerDefinition
     /// <summary>Name under which it is chosen, for example <c>adamw</c>.</summary>
     string Name { get; }
 
-    /// <summary>State vectors it keeps, as long as the parameters and zero at the start; PyTorch's names.</summary>
-    IReadOnlyList<string> StateNames { get; }
+    /// <summary>What it keeps from step to step, zero at the start.</summary>
+    IReadOnlyList<OptimizerState> States { get; }
 
     /// <summary>Weight decay of groups that set none of their own.</summary>
     double WeightDecay { get; }

@@ -36,7 +36,7 @@ public sealed class LoraFaOptimizer : IOptimizerDefinition
     public string Name => OptimizerName;
 
     /// <inheritdoc/>
-    public IReadOnlyList<string> StateNames { get; } = [AdamWOptimizer.FirstMoment, AdamWOptimizer.SecondMoment];
+    public IReadOnlyList<OptimizerState> States { get; } = [new(AdamWOptimizer.FirstMoment), new(AdamWOptimizer.SecondMoment)];
 
     /// <inheritdoc/>
     public IReadOnlyDictionary<string, Value> EmitShared(OptimizerContext context)

@@ -39,7 +39,7 @@ public static class OptimizerModelBuilder
         double maxGradNorm = 0,
         Func<string, bool>? isNative = null)
     {
-        ArenaLayout layout = ArenaLayout.Create(parameters, groups);
+        ArenaLayout layout = ArenaLayout.Create(parameters, groups, optimizer.States);
         if (!(maxGradNorm >= 0) || double.IsInfinity(maxGradNorm))
         {
             throw new ConfigurationException($"The maximal gradient norm is {maxGradNorm}; it must be a finite number, or 0 for no clipping.");
@@ -50,7 +50,7 @@ public static class OptimizerModelBuilder
         GraphBuilder builder = new(graph, OperatorSet);
         Value rate = graph.AddInput(ArtifactNames.LearningRate, DataType.Float, Shape.Scalar);
         Value step = graph.AddInput(ArtifactNames.Step, DataType.Int64, Shape.Scalar);
-        GroupInputs[] inputs = [.. layout.Groups.Select(g => GroupInputs.Add(graph, g, optimizer.StateNames))];
+        GroupInputs[] inputs = [.. layout.Groups.Select(g => GroupInputs.Add(graph, g, optimizer.States))];
 
         bool isNormNative = isNative?.Invoke(SquaredNorm) == true;
         INativeOptimizer? native = isNative is not null && optimizer is INativeOptimizer candidate && candidate.NativeOperators.All(isNative) ? candidate : null;
@@ -82,9 +82,9 @@ public static class OptimizerModelBuilder
             };
             GroupUpdate update = native?.EmitNativeUpdate(groupContext) ?? optimizer.EmitUpdate(groupContext);
             Replace(graph, group.Parameters, update.Parameters);
-            foreach (string state in optimizer.StateNames)
+            foreach (OptimizerState state in optimizer.States)
             {
-                Replace(graph, group.States[state], update.States[state]);
+                Replace(graph, group.States[state.Name], update.States[state.Name]);
             }
         }
 
@@ -163,7 +163,7 @@ public static class OptimizerModelBuilder
 
     private sealed record GroupInputs(ParameterGroup Group, Value Parameters, Value Gradients, IReadOnlyDictionary<string, Value> States)
     {
-        public static GroupInputs Add(OnnxGraph graph, ArenaGroup group, IReadOnlyList<string> states)
+        public static GroupInputs Add(OnnxGraph graph, ArenaGroup group, IReadOnlyList<OptimizerState> states)
         {
             Shape shape = Shape.Of(group.Length);
             string name = group.Group.Name;
@@ -173,7 +173,7 @@ public static class OptimizerModelBuilder
                 group.Group,
                 parameters,
                 gradients,
-                states.ToDictionary(s => s, s => graph.AddInput(ArtifactNames.GroupState(s, name), DataType.Float, shape)));
+                states.ToDictionary(s => s.Name, s => graph.AddInput(ArtifactNames.GroupState(s.Name, name), s.Type, s.ShapeOf(group.Length))));
         }
     }
 }

@@ -6,6 +6,7 @@ public static class OptimizerRegistry
     private static readonly Dictionary<string, Func<OptimizerSettings, IOptimizerDefinition>> Factories = new(StringComparer.Ordinal)
     {
         ["adamw"] = s => new AdamWOptimizer { Beta1 = s.Beta1, Beta2 = s.Beta2, Eps = s.Eps, WeightDecay = s.WeightDecay ?? 0.01 },
+        [AdamW8BitOptimizer.OptimizerName] = s => new AdamW8BitOptimizer(new AdamWOptimizer { Beta1 = s.Beta1, Beta2 = s.Beta2, Eps = s.Eps, WeightDecay = s.WeightDecay ?? 0.01 }),
         [LoraFaOptimizer.OptimizerName] = s => new LoraFaOptimizer { Beta1 = s.Beta1, Beta2 = s.Beta2, Eps = s.Eps == OptimizerSettings.DefaultEps ? 1e-6 : s.Eps, WeightDecay = s.WeightDecay ?? 0 },
         ["sgd"] = s => new SgdOptimizer { Momentum = s.Momentum, Dampening = s.Dampening, Nesterov = s.Nesterov, WeightDecay = s.WeightDecay ?? 0 },
     };

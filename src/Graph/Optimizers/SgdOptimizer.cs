@@ -33,7 +33,7 @@ public sealed class SgdOptimizer : IOptimizerDefinition
     public string Name => "sgd";
 
     /// <inheritdoc/>
-    public IReadOnlyList<string> StateNames => Momentum == 0 ? [] : [MomentumBuffer];
+    public IReadOnlyList<OptimizerState> States => Momentum == 0 ? [] : [new(MomentumBuffer)];
 
     /// <inheritdoc/>
     public IReadOnlyDictionary<string, Value> EmitShared(OptimizerContext context)

@@ -1,8 +1,10 @@
+using OrtQLoRA.Graph.Optimizers;
+
 namespace OrtQLoRA.Graph.Training;
 
 /// <summary>
 /// Where each parameter lies in the flat tensors of its group: parameters in order, each padded with zeros to a multiple
-/// of <see cref="TrainingArtifacts.ArenaAlignment"/> elements. The optimizer model and the engines share this layout.
+/// of <see cref="TrainingArtifacts.ArenaAlignment"/> elements, or of whole rows of the optimizer's states. The optimizer model and the engines share this layout.
 /// </summary>
 public sealed class ArenaLayout
 {
@@ -15,8 +17,11 @@ public sealed class ArenaLayout
     public IReadOnlyList<ArenaGroup> Groups { get; }
 
     /// <summary>Lays parameters out.</summary>
+    /// <param name="parameters">Everything that is trained.</param>
+    /// <param name="groups">Groups in order.</param>
+    /// <param name="states">The optimizer's states; null for states that have no rows.</param>
     /// <exception cref="ConfigurationException">There are no parameters, or one names a group that does not exist.</exception>
-    public static ArenaLayout Create(IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups)
+    public static ArenaLayout Create(IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups, IReadOnlyList<OptimizerState>? states = null)
     {
         HashSet<string> names = [.. groups.Select(g => g.Name)];
         string[] faults =
@@ -30,10 +35,11 @@ public sealed class ArenaLayout
             throw new ConfigurationException(faults);
         }
 
-        return new ArenaLayout([.. groups.Select(g => Create(g, parameters.Where(p => p.Group == g.Name))).Where(g => g.Slots.Count > 0)]);
+        int alignment = states?.Max(s => s.BlockSize) ?? TrainingArtifacts.ArenaAlignment;
+        return new ArenaLayout([.. groups.Select(g => Create(g, parameters.Where(p => p.Group == g.Name), alignment)).Where(g => g.Slots.Count > 0)]);
     }
 
-    private static ArenaGroup Create(ParameterGroup group, IEnumerable<TrainableParameter> parameters)
+    private static ArenaGroup Create(ParameterGroup group, IEnumerable<TrainableParameter> parameters, int alignment)
     {
         List<ArenaSlot> slots = [];
         long offset = 0;
@@ -41,7 +47,7 @@ public sealed class ArenaLayout
         {
             slots.Add(new ArenaSlot(parameter, offset));
             long end = checked(offset + parameter.ElementCount);
-            offset = (end + TrainingArtifacts.ArenaAlignment - 1) / TrainingArtifacts.ArenaAlignment * TrainingArtifacts.ArenaAlignment;
+            offset = (end + alignment - 1) / alignment * alignment;
         }
 
         return new ArenaGroup(group, slots, offset);

@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Optimizers;
 
 namespace OrtQLoRA.Graph.Training;
 
@@ -12,7 +13,8 @@ namespace OrtQLoRA.Graph.Training;
 /// accumulation buffer; outputs: <see cref="ArtifactNames.Loss"/>, every accumulation output.
 /// Eval model, inputs: user inputs, every parameter; outputs: the loss, then the original model's outputs.
 /// Optimizer model, inputs: learning rate, step, and for each group its parameters, gradients and states as one flat
-/// float tensor each (parameters in order, each padded with zeros to a multiple of <see cref="ArenaAlignment"/> elements);
+/// float tensor each (parameters in order, each padded with zeros to a multiple of <see cref="ArenaAlignment"/> elements, or to the rows of
+/// compressed states, <see cref="OptimizerState"/>);
 /// outputs: the gradient norm and each updated tensor under its input's name with <c>.out</c>.
 /// </remarks>
 public sealed class TrainingArtifacts : IDisposable
@@ -35,8 +37,8 @@ public sealed class TrainingArtifacts : IDisposable
     /// <summary>Parameter groups, in order.</summary>
     public required IReadOnlyList<ParameterGroup> Groups { get; init; }
 
-    /// <summary>Names of the optimizer's state tensors, for example first and second moments.</summary>
-    public required IReadOnlyList<string> OptimizerStates { get; init; }
+    /// <summary>The optimizer's states, for example first and second moments.</summary>
+    public required IReadOnlyList<OptimizerState> OptimizerStates { get; init; }
 
     /// <summary>What the caller feeds at each step: the model's own inputs, then labels or target.</summary>
     public required IReadOnlyList<string> UserInputs { get; init; }

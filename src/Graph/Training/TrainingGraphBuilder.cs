@@ -1,3 +1,4 @@
+using System.Globalization;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.Gradients;
@@ -20,6 +21,9 @@ namespace OrtQLoRA.Graph.Training;
 /// </summary>
 public static class TrainingGraphBuilder
 {
+    // Parameters of a group whose states are compressed.
+    private const long MostRestored = 1 << 20;
+
     /// <summary>Builds the artifacts.</summary>
     /// <param name="model">The model; not changed. It must outlive the result, which reads its mapped weights.</param>
     /// <param name="options">What the graph is made of.</param>
@@ -93,7 +97,7 @@ public static class TrainingGraphBuilder
                 options.NativeOperators is null ? null : name => options.AvailableOperators?.Contains(name) != false),
             Parameters = parameters,
             Groups = groups,
-            OptimizerStates = options.Optimizer.StateNames,
+            OptimizerStates = options.Optimizer.States,
             UserInputs = [.. modelInputs, loss.Target.Name],
         };
         options.Dialect.Finish(artifacts, model);
@@ -143,13 +147,30 @@ public static class TrainingGraphBuilder
     private static (IReadOnlyList<TrainableParameter> Parameters, IReadOnlyList<ParameterGroup> Groups) Group(
         IReadOnlyList<TrainableParameter> parameters, TrainingGraphOptions options)
     {
-        if (options.GroupOf is not { } groupOf)
+        ParameterGroup all = new(ParameterGroup.DefaultName);
+        ParameterGroup[] groups = [.. parameters.Select(p => options.GroupOf?.Invoke(p) ?? all)];
+        if (options.Optimizer.States.Any(s => s.BlockSize is not null))
         {
-            return (parameters, [new ParameterGroup(ParameterGroup.DefaultName)]);
+            groups = Split(parameters, groups);
         }
 
-        ParameterGroup[] groups = [.. parameters.Select(groupOf)];
         return ([.. parameters.Zip(groups, (p, g) => p.In(g.Name))], [.. groups.DistinctBy(g => g.Name)]);
+    }
+
+    // Compressed states are restored to floats for as long as their group's update takes: small groups keep that small.
+    private static ParameterGroup[] Split(IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups)
+    {
+        Dictionary<string, (int Part, long Count)> filled = [];
+        return
+        [
+            .. parameters.Zip(groups, (parameter, group) =>
+            {
+                (int part, long count) = filled.GetValueOrDefault(group.Name);
+                (part, count) = count > 0 && count + parameter.ElementCount > MostRestored ? (part + 1, 0) : (part, count);
+                filled[group.Name] = (part, count + parameter.ElementCount);
+                return group with { Name = string.Create(CultureInfo.InvariantCulture, $"{group.Name}.{part}") };
+            }),
+        ];
     }
 
     /// <summary>Appends the loss, the adapter's own terms included, and makes it the first output.</summary>

@@ -183,7 +183,7 @@ internal sealed class FusedCases
         DenseTensor start = BenchmarkNumbers.Floats(1, count);
         ParameterGroup group = new(ParameterGroup.DefaultName);
         TrainableParameter[] parameters = [new() { Name = "trained", InitialValue = start }];
-        long length = ArenaLayout.Create(parameters, [group]).Groups[0].Length;
+        long length = ArenaLayout.Create(parameters, [group], new AdamWOptimizer().States).Groups[0].Length;
         Dictionary<string, DenseTensor> feed = new()
         {
             [ArtifactNames.LearningRate] = DenseTensor.Scalar(1e-4f),

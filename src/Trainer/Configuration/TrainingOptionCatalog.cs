@@ -48,7 +48,7 @@ public static class TrainingOptionCatalog
         new("max-steps", "N", "Optimizer steps.", (o, t) => o.MaxSteps = OptionText.Long(t), o => o.MaxSteps),
         new("epochs", "N", "Passes over the data; 1 by default if --max-steps is not given.", (o, t) => o.Epochs = OptionText.Double(t), o => o.Epochs),
         new("lr", "RATE", "Peak learning rate; 2e-4 by default.", (o, t) => o.LearningRate = OptionText.Double(t), o => o.LearningRate),
-        new("optimizer", "adamw|sgd|lorafa", "Optimizer; adamw by default.", (o, t) => o.Optimizer = o.Optimizer with { Name = t }, o => o.Optimizer.Name),
+        new("optimizer", "adamw|adamw-8bit|sgd|lorafa", "Optimizer; adamw by default.", (o, t) => o.Optimizer = o.Optimizer with { Name = t }, o => o.Optimizer.Name),
         new("weight-decay", "WD", "Weight decay; 0 by default.", (o, t) => o.Optimizer = o.Optimizer with { WeightDecay = OptionText.Double(t) }, o => o.Optimizer.WeightDecay),
         new("adam-beta1", "B", "AdamW's beta1; 0.9 by default.", (o, t) => o.Optimizer = o.Optimizer with { Beta1 = OptionText.Double(t) }, o => o.Optimizer.Beta1),
         new("adam-beta2", "B", "AdamW's beta2; 0.999 by default.", (o, t) => o.Optimizer = o.Optimizer with { Beta2 = OptionText.Double(t) }, o => o.Optimizer.Beta2),

@@ -6,7 +6,7 @@ namespace OrtQLoRA.Trainer.Engines;
 /// <param name="CompletedSteps">Optimizer steps done.</param>
 /// <param name="CompletedPasses">Training passes done, from whose number the graph draws dropout masks and noise.</param>
 /// <param name="Parameters">Value of each parameter by name, float.</param>
-/// <param name="OptimizerStates">For each state (for example <c>exp_avg</c>) its value for each parameter, float.</param>
+/// <param name="OptimizerStates">For each state (for example <c>exp_avg</c>) its value for each parameter, of the type and shape that <see cref="Graph.Optimizers.OptimizerState"/> says.</param>
 public sealed record EngineState(
     long CompletedSteps,
     long CompletedPasses,

@@ -44,7 +44,7 @@ public sealed class OrtTrainingEngine : ITrainingEngine
             artifacts.OptimizerModel,
             OrtArtifactWriter.Checkpoint(artifacts),
             artifacts.Parameters,
-            artifacts.OptimizerStates,
+            [.. artifacts.OptimizerStates.Select(s => s.Name)],
             options,
             exposeGradients)
     {

@@ -3,6 +3,7 @@ using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Training;
 using OrtQLoRA.Trainer.Engines.Session;
 
@@ -43,7 +44,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     public SessionTrainingEngine(TrainingArtifacts artifacts, EngineOptions? options = null)
     {
         _artifacts = artifacts;
-        _layout = ArenaLayout.Create(artifacts.Parameters, artifacts.Groups);
+        _layout = ArenaLayout.Create(artifacts.Parameters, artifacts.Groups, artifacts.OptimizerStates);
         EngineOptions settings = options ?? new EngineOptions();
         _factory = new SessionFactory(settings, _weights);
         try
@@ -163,8 +164,8 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         _pass[0],
         Parameters.ToDictionary(p => p.Name, p => GetParameter(p.Name)),
         _artifacts.OptimizerStates.ToDictionary(
-            s => s,
-            s => (IReadOnlyDictionary<string, DenseTensor>)Parameters.ToDictionary(p => p.Name, p => GroupOf(p.Name).States[s].Read(p.Name))))
+            s => s.Name,
+            s => (IReadOnlyDictionary<string, DenseTensor>)Parameters.ToDictionary(p => p.Name, p => GroupOf(p.Name).States[s.Name].Read(p.Name))))
     {
         LossScale = _lossScaler is null ? null : (_lossScaler.Scale, _lossScaler.GoodSteps),
     };
@@ -176,9 +177,9 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         foreach (TrainableParameter parameter in Parameters)
         {
             RequireFits(parameter.Name, parameter.Name, Find(state.Parameters, parameter.Name, "parameters"));
-            foreach (string name in _artifacts.OptimizerStates)
+            foreach (OptimizerState kept in _artifacts.OptimizerStates)
             {
-                RequireFits(parameter.Name, $"{parameter.Name}.{name}", Find(StateOf(state, name), parameter.Name, name));
+                RequireFits(parameter.Name, $"{parameter.Name}.{kept.Name}", Find(StateOf(state, kept.Name), parameter.Name, kept.Name), kept);
             }
         }
 
@@ -186,7 +187,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         {
             GroupArenas group = GroupOf(parameter.Name);
             group.Parameters.Write(parameter.Name, state.Parameters[parameter.Name]);
-            foreach (string name in _artifacts.OptimizerStates)
+            foreach (string name in _artifacts.OptimizerStates.Select(s => s.Name))
             {
                 group.States[name].Write(parameter.Name, state.OptimizerStates[name][parameter.Name]);
             }
@@ -238,13 +239,16 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         ? group
         : throw new ArgumentException($"No parameter is named '{parameter}'.", nameof(parameter));
 
-    private void RequireFits(string parameter, string what, ITensor value)
+    private void RequireFits(string parameter, string what, ITensor value, OptimizerState? state = null)
     {
-        System.Collections.Immutable.ImmutableArray<long> dims = GroupOf(parameter).ShapeOf(parameter);
-        if (!value.ElementType.IsFloatingPoint() || !value.Dims.AsSpan().SequenceEqual(dims.AsSpan()))
+        IReadOnlyList<long> dims = GroupOf(parameter).ShapeOf(parameter);
+        IReadOnlyList<long> expected = state?.DimsFor(dims) ?? dims;
+        DataType type = state?.Type ?? DataType.Float;
+        bool fits = type.IsFloatingPoint() ? value.ElementType.IsFloatingPoint() : value.ElementType == type;
+        if (!fits || !value.Dims.SequenceEqual(expected))
         {
             throw new ModelFormatException(
-                $"'{what}' is {value.ElementType.OnnxName()}[{string.Join(", ", value.Dims)}]; the engine needs float[{string.Join(", ", dims)}].");
+                $"'{what}' is {value.ElementType.OnnxName()}[{string.Join(", ", value.Dims)}]; the engine needs {type.OnnxName()}[{string.Join(", ", expected)}].");
         }
     }
 

@@ -46,9 +46,9 @@ public static class MethodCosts
         long ofBase = plan.TrainedWeights.Sum(w => w.Parameter.Content.ElementCount());
         long trained = plan.Tensors.Where(t => t.IsTrained).Sum(t => t.ElementCount) + ofBase;
         long frozen = plan.Tensors.Where(t => !t.IsTrained).Sum(t => t.ElementCount);
-        int states = OptimizerRegistry.Create(options.Optimizer).StateNames.Count;
+        long states = OptimizerRegistry.Create(options.Optimizer).States.Sum(s => s.ByteCount(trained));
         int modules = sites.Modules.Count(m => plan.Tensors.Any(t => t.Name.StartsWith(m.Path + ".", StringComparison.Ordinal)));
-        return new MethodCost(name, modules, trained, ofBase, frozen, sizeof(float) * (((2L + states) * trained) + frozen), plan.MergeObstacle is null);
+        return new MethodCost(name, modules, trained, ofBase, frozen, (sizeof(float) * ((2L * trained) + frozen)) + states, plan.MergeObstacle is null);
     }
 
     private static string NameOf(TrainingOptions options)

@@ -45,7 +45,7 @@ internal sealed class TrainingEstimator
         return new TrainingEstimate(
             frozen.Sum(t => t.ByteLength),
             _options.PrepackWeights ? floats : 0,
-            trained * sizeof(float) * (2 + artifacts.OptimizerStates.Count),
+            (trained * sizeof(float) * 2) + artifacts.OptimizerStates.Sum(s => s.ByteCount(trained)),
             ActivationMemory.Peak(artifacts.TrainingModel, shapes).Bytes,
             part.Inputs.TryGetValue("input_ids", out DenseTensor? ids) ? ids.ElementCount() : part.Examples.Count,
             GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,

@@ -11,6 +11,7 @@ public sealed class ResumeTests
     [DataRow("adamw", "--dropout", "0.2")]
     [DataRow("adamw", "--quant", "eetq", "--ema", "0.9")]
     [DataRow("adamw", "--neftune-alpha", "5", "--loraplus-ratio", "8", "--grad-accum", "2")]
+    [DataRow("adamw-8bit", "--quant", "eetq", "--grad-accum", "2")]
     [DataRow("sgd", "--momentum", "0.9", "--no-shuffle", "--lr-schedule", "constant")]
     public void Resume_CutOffRun_EqualsTheUninterruptedOne(string optimizer, params string[] flags)
     {

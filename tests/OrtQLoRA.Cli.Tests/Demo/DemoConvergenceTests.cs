@@ -27,6 +27,19 @@ public sealed class DemoConvergenceTests
         Assert.AreEqual(Fp32.Value, loss, tolerance * Fp32.Value);
     }
 
+    /// <summary>Moments of 8 bits, as a quarter of the optimizer's memory.</summary>
+    [TestMethod]
+    public void Train_MomentsOf8Bits_EndsAtTheLossOfAdamW()
+    {
+        string[] exact = ["--ops", "portable"];
+        double expected = FinalLoss(exact);
+
+        double loss = FinalLoss([.. exact, "--optimizer", "adamw-8bit"]);
+
+        Assert.AreNotEqual(expected, loss, "Rounded moments should give other bits.");
+        Assert.AreEqual(expected, loss, 0.01 * expected);
+    }
+
     /// <summary>Loss on the entries held back, after the demo's 120 steps.</summary>
     private static double FinalLoss(params string[] flags)
     {

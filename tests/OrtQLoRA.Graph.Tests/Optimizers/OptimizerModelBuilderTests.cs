@@ -1,4 +1,7 @@
+using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Losses;
+using OrtQLoRA.Graph.Models;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Training;
 
@@ -102,6 +105,55 @@ public sealed class OptimizerModelBuilderTests
         {
             Assert.AreEqual(name, OptimizerRegistry.Create(new OptimizerSettings { Name = name }).Name);
         }
+    }
+
+    [TestMethod]
+    public void Build_AdamW8Bit_KeepsBytesAndAScaleARow()
+    {
+        AdamW8BitOptimizer optimizer = new(new AdamWOptimizer());
+        OnnxModel model = OptimizerModelBuilder.Build(optimizer, Parameters(3), OneGroup, 1);
+
+        GraphVerifier.Verify(model);
+        CollectionAssert.AreEquivalent(
+            new[]
+            {
+                "learning_rate float[]", "step int64[]", "params.group0 float[384]", "gradients.group0 float[384]", "exp_avg_8bit.group0 int8[3, 128]",
+                "exp_avg_scale.group0 float[3, 1]", "exp_avg_sq_8bit.group0 uint8[3, 128]", "exp_avg_sq_scale.group0 float[3, 1]",
+            },
+            model.Graph.Inputs.Select(i => $"{i.Name} {i.ElementType.OnnxName()}{i.Shape}").ToArray());
+        ArenaGroup group = ArenaLayout.Create(Parameters(3), OneGroup, optimizer.States).Groups.Single();
+        Assert.IsTrue(group.Slots.All(s => s.Offset % AdamW8BitOptimizer.BlockSize == 0), "No two parameters share a row.");
+    }
+
+    [TestMethod]
+    public void Build_CompressedStates_CutsGroupsAtAMillionParameters()
+    {
+        const int Hidden = 128;
+        const int Vocabulary = 8200;
+        using OnnxModel model = LlamaModelBuilder.Build(new LlamaModelOptions
+        {
+            HiddenSize = Hidden,
+            IntermediateSize = 256,
+            LayerCount = 2,
+            HeadCount = 4,
+            VocabularySize = Vocabulary,
+        });
+        TrainingGraph Make(IOptimizerDefinition optimizer) => TrainingGraphBuilder.Build(model, new TrainingGraphOptions
+        {
+            Method = new FullMethod(),
+            Adapter = new BaseWeightConfig(),
+            Loss = CrossEntropyLoss.CausalLanguageModeling,
+            LossOutput = "logits",
+            Optimizer = optimizer,
+        });
+        using TrainingGraph exact = Make(new AdamWOptimizer());
+        using TrainingGraph compressed = Make(new AdamW8BitOptimizer(new AdamWOptimizer()));
+
+        Assert.HasCount(1, exact.Artifacts.Groups);
+        ILookup<string, TrainableParameter> groups = compressed.Artifacts.Parameters.ToLookup(p => p.Group);
+        CollectionAssert.AreEquivalent(compressed.Artifacts.Groups.Select(g => g.Name).ToArray(), groups.Select(g => g.Key).ToArray());
+        Assert.IsGreaterThan(1, groups.Count);
+        Assert.IsTrue(groups.All(g => g.Count() == 1 || g.Sum(p => p.ElementCount) <= 1 << 20));
     }
 
     [TestMethod]

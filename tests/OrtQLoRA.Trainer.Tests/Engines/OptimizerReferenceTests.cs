@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using OrtQLoRA.CustomOps;
+using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Training;
@@ -70,7 +72,7 @@ public sealed class OptimizerReferenceTests
         foreach (string name in new[] { "w", "b" })
         {
             TensorAssert.AreClose(left.Parameters[name].ToFloats(), right.Parameters[name].ToFloats(), 1e-5, name);
-            foreach (string state in portable.OptimizerStates)
+            foreach (string state in portable.OptimizerStates.Select(s => s.Name))
             {
                 TensorAssert.AreClose(left.OptimizerStates[state][name].ToFloats(), right.OptimizerStates[state][name].ToFloats(), 5e-5, $"{state} of {name}");
             }
@@ -98,6 +100,116 @@ public sealed class OptimizerReferenceTests
                 p[i] -= lr * direction;
             }
         });
+    }
+
+    /// <summary>Betas of 0 make the moments the gradient and its square, of which each is kept to half a step of its root.</summary>
+    [TestMethod]
+    public void OptimizerStep_AdamW8Bit_KeepsMomentsToHalfAStep()
+    {
+        using TrainingArtifacts artifacts = SmallArtifacts.Create(new AdamW8BitOptimizer(new AdamWOptimizer { Beta1 = 0, Beta2 = 0 }));
+        using SessionTrainingEngine engine = new(artifacts) { LearningRate = 0.01 };
+        engine.TrainStep(SmallArtifacts.Batch(4, 1));
+        float[] gradient = engine.GetGradient("w").ToFloats();
+
+        engine.OptimizerStep();
+
+        EngineState state = engine.SaveState();
+        sbyte[] first = MemoryMarshal.Cast<byte, sbyte>(state.OptimizerStates["exp_avg_8bit"]["w"].Data.Span).ToArray();
+        byte[] second = state.OptimizerStates["exp_avg_sq_8bit"]["w"].Data.ToArray();
+        float largest = gradient.Max(Math.Abs);
+        CollectionAssert.AreEqual(new[] { largest }, state.OptimizerStates["exp_avg_scale"]["w"].ToFloats());
+        CollectionAssert.AreEqual(new[] { largest * largest }, state.OptimizerStates["exp_avg_sq_scale"]["w"].ToFloats());
+        Assert.IsTrue(first.Any(c => c > 0) && first.Any(c => c < 0));
+        for (int i = 0; i < gradient.Length; i++)
+        {
+            double share = Math.Sqrt(Math.Abs(gradient[i]) / (double)largest);
+            Assert.AreEqual(127 * share * Math.Sign(gradient[i]), first[i], 0.5001, $"first moment {i}");
+            Assert.AreEqual(Math.Max(1, 255 * share), second[i], 0.5001, $"second moment {i}");
+        }
+    }
+
+    [TestMethod]
+    public void OptimizerStep_AdamW8Bit_StaysNearAdamW()
+    {
+        using TrainingArtifacts exact = SmallArtifacts.Create(maxGradNorm: 0.5);
+        using TrainingArtifacts compressed = SmallArtifacts.Create(new AdamW8BitOptimizer(new AdamWOptimizer()), maxGradNorm: 0.5);
+        using SessionTrainingEngine expected = new(exact) { LearningRate = 0.01 };
+        using SessionTrainingEngine actual = new(compressed) { LearningRate = 0.01 };
+        float[] start = expected.GetParameter("w").ToFloats();
+        for (int step = 1; step <= Steps; step++)
+        {
+            foreach (SessionTrainingEngine engine in new[] { expected, actual })
+            {
+                engine.LazyResetGrad();
+                engine.TrainStep(SmallArtifacts.Batch(4, step));
+                engine.OptimizerStep();
+            }
+        }
+
+        float[] left = expected.GetParameter("w").ToFloats();
+        float[] right = actual.GetParameter("w").ToFloats();
+        double moved = Math.Sqrt(left.Zip(start, (l, s) => Math.Pow(l - s, 2)).Sum());
+        double apart = Math.Sqrt(left.Zip(right, (l, r) => Math.Pow(l - r, 2)).Sum());
+        Assert.IsGreaterThan(0, apart, "Rounded moments should show.");
+        Assert.IsLessThan(0.05 * moved, apart);
+    }
+
+    [TestMethod]
+    public void States_AdamW8Bit_TakeAQuarter()
+    {
+        const long Count = 1_000_000;
+        long full = new AdamWOptimizer().States.Sum(s => s.ByteCount(Count));
+
+        long compressed = new AdamW8BitOptimizer(new AdamWOptimizer()).States.Sum(s => s.ByteCount(Count));
+
+        Assert.AreEqual(8 * Count, full);
+        Assert.AreEqual(0.25, (double)compressed / full, 0.01);
+    }
+
+    [TestMethod]
+    public void LoadState_AdamW8Bit_GoesOnToTheSameBits()
+    {
+        using TrainingArtifacts artifacts = SmallArtifacts.Create(new AdamW8BitOptimizer(new AdamWOptimizer()));
+        using SessionTrainingEngine whole = new(artifacts) { LearningRate = 0.01 };
+        using SessionTrainingEngine resumed = new(artifacts) { LearningRate = 0.01 };
+        Run(whole, 1, 5);
+        using TemporaryFolder folder = new();
+        EngineStateFile.Write(folder.File("state.safetensors"), whole.SaveState());
+        resumed.LoadState(EngineStateFile.Read(folder.File("state.safetensors")));
+        Run(whole, 6, 12);
+        Run(resumed, 6, 12);
+
+        EngineState left = whole.SaveState();
+        EngineState right = resumed.SaveState();
+        foreach (string name in new[] { "w", "b" })
+        {
+            CollectionAssert.AreEqual(left.Parameters[name].Data.ToArray(), right.Parameters[name].Data.ToArray(), name);
+            foreach (string state in left.OptimizerStates.Keys)
+            {
+                CollectionAssert.AreEqual(left.OptimizerStates[state][name].Data.ToArray(), right.OptimizerStates[state][name].Data.ToArray(), $"{state} of {name}");
+            }
+        }
+
+        static void Run(SessionTrainingEngine engine, int from, int to)
+        {
+            for (int step = from; step <= to; step++)
+            {
+                engine.LazyResetGrad();
+                engine.TrainStep(SmallArtifacts.Batch(4, step));
+                engine.OptimizerStep();
+            }
+        }
+    }
+
+    [TestMethod]
+    public void LoadState_StatesOfAnotherPrecision_AreRefused()
+    {
+        using TrainingArtifacts exact = SmallArtifacts.Create();
+        using TrainingArtifacts compressed = SmallArtifacts.Create(new AdamW8BitOptimizer(new AdamWOptimizer()));
+        using SessionTrainingEngine from = new(exact);
+        using SessionTrainingEngine to = new(compressed);
+
+        StringAssert.Contains(Assert.ThrowsExactly<ModelFormatException>(() => to.LoadState(from.SaveState())).Message, "exp_avg_8bit");
     }
 
     [TestMethod]

@@ -31,7 +31,7 @@ internal static class SmallArtifacts
             OptimizerModel = OptimizerModelBuilder.Build(optimizer, parameters, groups, maxGradNorm, isNative ? _ => true : null),
             Parameters = parameters,
             Groups = groups,
-            OptimizerStates = optimizer.StateNames,
+            OptimizerStates = optimizer.States,
             UserInputs = ["x", ArtifactNames.Target],
         };
     }

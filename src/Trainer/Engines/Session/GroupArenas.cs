@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Graph.Training;
 
 namespace OrtQLoRA.Trainer.Engines.Session;
@@ -8,12 +9,12 @@ internal sealed class GroupArenas : IDisposable
 {
     private readonly Dictionary<string, ImmutableArray<long>> _shapes;
 
-    internal GroupArenas(ArenaGroup group, IReadOnlyList<string> states, IArenaAllocator allocator)
+    internal GroupArenas(ArenaGroup group, IReadOnlyList<OptimizerState> states, IArenaAllocator allocator)
     {
         Name = group.Group.Name;
         Parameters = new TensorArena(group, allocator);
         Gradients = new TensorArena(group, allocator);
-        States = states.ToDictionary(s => s, _ => new TensorArena(group, allocator));
+        States = states.ToDictionary(s => s.Name, s => new TensorArena(group, allocator, s));
         _shapes = group.Slots.ToDictionary(s => s.Parameter.Name, s => s.Parameter.InitialValue.Dims);
     }
 
