@@ -6,8 +6,9 @@
 
 namespace ortqlora {
 
-// Queries of a task: a multiple of every tile height. Keys of a block: one panel.
-constexpr int64_t kQueryBlock = 96;
+// Queries of a task: as many as keys of a block, so that the causal rule hides as much as it can. Keys of a
+// block: one panel.
+constexpr int64_t kQueryBlock = 64;
 constexpr int64_t kKeyBlock = FloatProduct::kPanel;
 
 // Scores at or below this are masked: exporters mask with the lowest float16 or float32, or with -infinity,

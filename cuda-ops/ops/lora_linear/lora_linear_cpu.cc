@@ -8,10 +8,9 @@ namespace ortqlora {
 namespace {
 
 constexpr int64_t kPanel = FloatProduct::kPanel;
-// Rows of one task: a multiple of every tile height.
-constexpr int64_t kTaskRows = 48;
-// Rows whose panel is packed at a time where the reduction runs over rows: 64 columns of them stay in L2.
-constexpr int64_t kReductionRows = 512;
+// Sums over rows are split into at most this many parts, which are added at the end: parts depend on the
+// number of rows alone, so that results do not depend on that of threads.
+constexpr int64_t kParts = 8;
 
 int64_t Count(int64_t size, int64_t part) { return (size + part - 1) / part; }
 
@@ -59,58 +58,157 @@ class LowRankAddend final : public TileAddend {
            int64_t out_stride) const override {
     const int64_t panel = column / kPanel;
     if (column >= panels_.columns) return;
-    const std::byte* packed = rows_ + row * panels_.product.RowBytes(panels_.reduction);
-    panels_.product.Multiply(
-        {packed, rows, panels_.Panel(panel), panels_.reduction, panels_.Width(panel), out, out_stride, true});
+    panels_.product.Multiply({Row(row), rows, panels_.Panel(panel), panels_.reduction, panels_.Width(panel),
+                              out, out_stride, true});
+  }
+
+  TileTail Tail(int64_t row, int64_t column) const override {
+    if (column >= panels_.columns) return {};
+    return panels_.product.Tail(Row(row), panels_.Panel(column / kPanel), panels_.reduction);
   }
 
  private:
+  const std::byte* Row(int64_t row) const {
+    return rows_ + row * panels_.product.RowBytes(panels_.reduction);
+  }
+
   const Panels& panels_;
   const std::byte* rows_;
 };
 
 // narrow[rows, rank] = scaling * wide[rows, width] * panels, and the same packed as rows where `packed` is
-// given.
-void Narrow(const FloatProduct& product, const Panels& panels, const float* wide, int64_t rows, float scaling,
-            float* narrow, std::byte* packed, Parallel& parallel) {
-  const int64_t width = panels.reduction, rank = panels.columns;
-  parallel.For(Count(rows, kTaskRows), [&](int64_t task) {
-    const int64_t first = task * kTaskRows, count = std::min(kTaskRows, rows - first);
-    const int64_t bytes = product.RowBytes(width);
-    std::byte* in = Scratch<TaskScratchTag>(static_cast<size_t>(count * bytes));
-    product.PackRows(RowMajor(wide, width).Rows(first), count, width, 1.0f, in);
-    float* out = narrow + first * rank;
-    for (int64_t panel = 0; panel < panels.count(); ++panel) {
-      product.Multiply(
-          {in, count, panels.Panel(panel), width, panels.Width(panel), out + panel * kPanel, rank});
+// given. Sees the rows while the base product converts them, so that they come from memory once.
+class Narrow : public RowObserver {
+ public:
+  Narrow(const FloatProduct& product, const Panels& panels, const float* wide, float scaling, float* narrow,
+         std::byte* packed)
+      : product_(product),
+        panels_(panels),
+        wide_(wide),
+        scaling_(scaling),
+        narrow_(narrow),
+        packed_(packed) {}
+
+  void See(int64_t first, int64_t rows, const std::byte* converted, int64_t stride) const override {
+    const int64_t width = panels_.reduction, rank = panels_.columns;
+    if (converted == nullptr) {
+      stride = product_.RowBytes(width);
+      std::byte* const own = Scratch<TaskScratchTag>(static_cast<size_t>(rows * stride));
+      product_.PackRows(RowMajor(wide_, width).Rows(first), rows, width, 1.0f, own);
+      converted = own;
     }
-    for (int64_t i = 0; i < count * rank; ++i) out[i] *= scaling;
-    if (packed == nullptr) return;
-    product.PackRows(RowMajor(out, rank), count, rank, 1.0f, packed + first * product.RowBytes(rank));
-  });
-}
-
-// narrow^T[rank, rows] * wide[rows, 64 columns from `column` on], for one task: out [rank][64].
-void ReduceRows(const FloatProduct& product, const std::byte* narrow, int64_t rank, const float* wide,
-                int64_t rows, int64_t width, int64_t column, float* out, std::byte* panel) {
-  const int64_t columns = std::min(kPanel, width - column);
-  const int64_t part_bytes = rank * product.RowBytes(kReductionRows);
-  if (rows == 0) std::fill_n(out, rank * kPanel, 0.0f);
-  for (int64_t first = 0; first < rows; first += kReductionRows) {
-    const int64_t count = std::min(kReductionRows, rows - first);
-    product.PackPanel(RowMajor(wide, width).Rows(first).Columns(column), count, columns, panel);
-    product.Multiply(
-        {narrow + first / kReductionRows * part_bytes, rank, panel, count, columns, out, kPanel, first > 0});
+    float* const out = narrow_ + first * rank;
+    for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+      product_.Multiply({converted, rows, panels_.Panel(panel), width, panels_.Width(panel),
+                         out + panel * kPanel, rank, false, stride});
+    }
+    for (int64_t i = 0; i < rows * rank; ++i) out[i] *= scaling_;
+    if (packed_ == nullptr) return;
+    product_.PackRows(RowMajor(out, rank), rows, rank, 1.0f, packed_ + first * product_.RowBytes(rank));
   }
-}
 
-// narrow [rows, rank] to rows of its transpose, in parts of kReductionRows, each as ReduceRows wants it.
-void PackTransposed(const FloatProduct& product, const float* narrow, int64_t rows, int64_t rank,
-                    int64_t part, std::byte* out) {
-  const int64_t first = part * kReductionRows, count = std::min(kReductionRows, rows - first);
-  product.PackRows(RowMajor(narrow, rank).Rows(first).Transposed(), rank, count, 1.0f,
-                   out + part * rank * product.RowBytes(kReductionRows));
-}
+  // For a call without a base product.
+  void SeeAll(int64_t rows, Parallel& parallel) const {
+    parallel.For(Count(rows, task_rows()), [&](int64_t task) {
+      const int64_t end = std::min(rows, (task + 1) * task_rows());
+      for (int64_t first = task * task_rows(); first < end; first += kBlock) {
+        See(first, std::min(kBlock, end - first), nullptr, 0);
+      }
+    });
+  }
+
+ protected:
+  const FloatProduct& product_;
+  const Panels& panels_;
+  const float* const wide_;
+  const float scaling_;
+  float* const narrow_;
+  std::byte* const packed_;
+};
+
+// narrow^T * wide, a part for each task's rows: [parts][rank][width rounded up to panels].
+struct RowSums {
+  const float* wide;
+  int64_t width;
+  int64_t rank;
+  float* parts = nullptr;
+
+  int64_t stride() const { return Count(width, kPanel) * kPanel; }
+  int64_t bytes(int64_t count) const { return count * rank * stride() * int64_t{sizeof(float)}; }
+  float* Part(int64_t part) const { return parts + part * rank * stride(); }
+  int64_t panels() const { return Count(width, kPanel); }
+
+  // Adds narrow^T [rank][rows], packed as rows, times 64 columns of rows [first, first + rows).
+  void Add(const FloatProduct& product, const std::byte* narrow, int64_t first, int64_t rows, int64_t panel,
+           float* part, bool accumulate, std::byte* scratch) const {
+    const int64_t column = panel * kPanel, columns = std::min(kPanel, width - column);
+    product.PackPanel(RowMajor(wide, width).Rows(first).Columns(column), rows, columns, scratch);
+    product.Multiply({narrow, rank, scratch, rows, columns, part + column, stride(), accumulate});
+  }
+
+  // The sum of all parts: element (r, column) to out[r * row_stride + column * column_stride].
+  void Finish(int64_t count, int64_t panel, float* out, int64_t row_stride, int64_t column_stride) const {
+    const int64_t column = panel * kPanel, columns = std::min(kPanel, width - column);
+    for (int64_t r = 0; r < rank; ++r) {
+      float sum[kPanel] = {};
+      for (int64_t part = 0; part < count; ++part) {
+        const float* const from = Part(part) + r * stride() + column;
+        for (int64_t c = 0; c < columns; ++c) sum[c] += from[c];
+      }
+      for (int64_t c = 0; c < columns; ++c) out[r * row_stride + (column + c) * column_stride] = sum[c];
+    }
+  }
+};
+
+// Besides dh, the narrow form of dy, the sums dA = dh^T x and dB = h^T dy over the rows that pass.
+class NarrowGradient final : public Narrow {
+ public:
+  NarrowGradient(const FloatProduct& product, const Panels& panels, const RowSums& a, const RowSums& b,
+                 const float* h, float scaling, float* dh, std::byte* packed, int64_t task_rows)
+      : Narrow(product, panels, b.wide, scaling, dh, packed), a_(a), b_(b), h_(h), task_rows_(task_rows) {}
+
+  int64_t task_rows() const override { return task_rows_; }
+
+  void See(int64_t first, int64_t rows, const std::byte* converted, int64_t stride) const override {
+    Narrow::See(first, rows, converted, stride);
+    const int64_t rank = a_.rank, narrow_bytes = rank * product_.RowBytes(kBlock);
+    std::byte* const narrow =
+        Scratch<SumScratchTag>(static_cast<size_t>(RoundUp(narrow_bytes, 64) + product_.PanelBytes(kBlock)));
+    std::byte* const panel = narrow + RoundUp(narrow_bytes, 64);
+    const int64_t part = first / task_rows_;
+    const bool adds = first % task_rows_ != 0;
+    PackTransposed(h_, first, rows, narrow);
+    for (int64_t p = 0; p < b_.panels(); ++p) {
+      // Rows of x come from memory while those of dy, which are in the cache, are multiplied.
+      for (int64_t r = rows * p / b_.panels(); r < rows * (p + 1) / b_.panels(); ++r) {
+        for (int64_t k = 0; k < a_.width; k += 16) Prefetch(a_.wide + (first + r) * a_.width + k);
+      }
+      b_.Add(product_, narrow, first, rows, p, b_.Part(part), adds, panel);
+    }
+    PackTransposed(narrow_, first, rows, narrow);
+    for (int64_t p = 0; p < a_.panels(); ++p) {
+      a_.Add(product_, narrow, first, rows, p, a_.Part(part), adds, panel);
+    }
+  }
+
+ private:
+  struct SumScratchTag;
+
+  static void Prefetch(const float* p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, 0, 2);
+#endif
+  }
+
+  void PackTransposed(const float* narrow, int64_t first, int64_t rows, std::byte* out) const {
+    product_.PackRows(RowMajor(narrow, a_.rank).Rows(first).Transposed(), a_.rank, rows, 1.0f, out);
+  }
+
+  const RowSums& a_;
+  const RowSums& b_;
+  const float* const h_;
+  const int64_t task_rows_;
+};
 
 }  // namespace
 
@@ -128,9 +226,9 @@ void LoraLinearKernel::Forward(const LoraWeights& weights, const float* x, int64
 
   parallel.For(down.count() + up.count(),
                [&](int64_t task) { task < down.count() ? down.Pack(task) : up.Pack(task - down.count()); });
-  Narrow(product_, down, x, rows, weights.scaling, h, memory + rows_at, parallel);
-
+  const Narrow narrow(product_, down, x, weights.scaling, h, memory + rows_at);
   const LowRankAddend addend(up, memory + rows_at);
+  if (n == 0) return narrow.SeeAll(rows, parallel);
   GemmCall call;
   call.weight = weights.weight;
   call.scale = weights.scale;
@@ -138,6 +236,7 @@ void LoraLinearKernel::Forward(const LoraWeights& weights, const float* x, int64
   call.in = x;
   call.out = y;
   call.rows = rows;
+  call.observer = &narrow;
   call.addend = &addend;
   base_.Run(call, parallel);
 }
@@ -145,60 +244,47 @@ void LoraLinearKernel::Forward(const LoraWeights& weights, const float* x, int64
 void LoraLinearKernel::Backward(const LoraWeights& weights, const float* dy, const float* x, const float* h,
                                 int64_t rows, float* da, float* db, float* dx, Parallel& parallel) const {
   const int64_t k = weights.weight->k(), n = weights.weight->n(), rank = weights.rank;
-  const int64_t parts = Count(rows, kReductionRows), part_bytes = rank * product_.RowBytes(kReductionRows);
+  const int64_t task_rows =
+      std::max<int64_t>(1, Count(rows, kParts * RowObserver::kBlock)) * RowObserver::kBlock;
+  const int64_t parts = Count(rows, task_rows);
   Panels down{product_, RowMajor(weights.b, rank), n, rank};
   Panels up{product_, RowMajor(weights.a, k), rank, k};
+  RowSums a_sums{x, k, rank}, b_sums{dy, n, rank};
   Layout layout;
   const int64_t down_at = layout.Take(down.bytes()), up_at = layout.Take(dx == nullptr ? 0 : up.bytes());
   const int64_t narrow_at = layout.Take(rows * rank * int64_t{sizeof(float)});
   const int64_t rows_at = layout.Take(dx == nullptr ? 0 : rows * product_.RowBytes(rank));
-  const int64_t dh_at = layout.Take(parts * part_bytes), h_at = layout.Take(parts * part_bytes);
+  const int64_t a_at = layout.Take(a_sums.bytes(parts)), b_at = layout.Take(b_sums.bytes(parts));
   std::byte* const memory = layout.Reserve();
   down.data = memory + down_at;
   up.data = memory + up_at;
+  a_sums.parts = reinterpret_cast<float*>(memory + a_at);
+  b_sums.parts = reinterpret_cast<float*>(memory + b_at);
   auto* const dh = reinterpret_cast<float*>(memory + narrow_at);
-  std::byte* const packed = dx == nullptr ? nullptr : memory + rows_at;
 
-  const int64_t up_count = dx == nullptr ? 0 : up.count();
-  parallel.For(down.count() + up_count + parts, [&](int64_t task) {
-    if (task < down.count()) return down.Pack(task);
-    task -= down.count();
-    if (task < up_count) return up.Pack(task);
-    PackTransposed(product_, h, rows, rank, task - up_count, memory + h_at);
+  parallel.For(down.count() + (dx == nullptr ? 0 : up.count()),
+               [&](int64_t task) { task < down.count() ? down.Pack(task) : up.Pack(task - down.count()); });
+  const NarrowGradient narrow(product_, down, a_sums, b_sums, h, weights.scaling, dh,
+                              dx == nullptr ? nullptr : memory + rows_at, task_rows);
+  if (dx == nullptr || k == 0) {
+    narrow.SeeAll(rows, parallel);
+  } else {
+    const LowRankAddend addend(up, memory + rows_at);
+    GemmCall call;
+    call.direction = Direction::kGradient;
+    call.weight = weights.weight;
+    call.scale = weights.scale;
+    call.in = dy;
+    call.out = dx;
+    call.rows = rows;
+    call.observer = &narrow;
+    call.addend = &addend;
+    base_.Run(call, parallel);
+  }
+  parallel.For(a_sums.panels() + b_sums.panels(), [&](int64_t task) {
+    if (task < a_sums.panels()) return a_sums.Finish(parts, task, da, k, 1);
+    b_sums.Finish(parts, task - a_sums.panels(), db, 1, rank);
   });
-  Narrow(product_, down, dy, rows, weights.scaling, dh, packed, parallel);
-  parallel.For(parts, [&](int64_t part) { PackTransposed(product_, dh, rows, rank, part, memory + dh_at); });
-
-  const int64_t a_tasks = Count(k, kPanel), b_tasks = Count(n, kPanel);
-  parallel.For(a_tasks + b_tasks, [&](int64_t task) {
-    const int64_t tile_bytes = RoundUp(rank * kPanel * int64_t{sizeof(float)}, 64);
-    std::byte* const scratch = Scratch<TaskScratchTag>(
-        static_cast<size_t>(tile_bytes + product_.PanelBytes(std::min(rows, kReductionRows))));
-    auto* const tile = reinterpret_cast<float*>(scratch);
-    if (task < a_tasks) {
-      const int64_t column = task * kPanel, columns = std::min(kPanel, k - column);
-      ReduceRows(product_, memory + dh_at, rank, x, rows, k, column, tile, scratch + tile_bytes);
-      for (int64_t r = 0; r < rank; ++r) std::copy_n(tile + r * kPanel, columns, da + r * k + column);
-    } else {
-      const int64_t column = (task - a_tasks) * kPanel, columns = std::min(kPanel, n - column);
-      ReduceRows(product_, memory + h_at, rank, dy, rows, n, column, tile, scratch + tile_bytes);
-      for (int64_t c = 0; c < columns; ++c) {
-        for (int64_t r = 0; r < rank; ++r) db[(column + c) * rank + r] = tile[r * kPanel + c];
-      }
-    }
-  });
-
-  if (dx == nullptr) return;
-  const LowRankAddend addend(up, packed);
-  GemmCall call;
-  call.direction = Direction::kGradient;
-  call.weight = weights.weight;
-  call.scale = weights.scale;
-  call.in = dy;
-  call.out = dx;
-  call.rows = rows;
-  call.addend = &addend;
-  base_.Run(call, parallel);
 }
 
 }  // namespace ortqlora

@@ -10,6 +10,8 @@ namespace {
 // Row starts a power of two apart would all fall into the same few cache sets.
 constexpr int64_t kRowPadding = 64;
 
+constexpr int64_t kMaxBufferedRows = std::max(kMaxTileRows, kTallTileRows);
+
 struct Ones {
   float value[FloatProduct::kPanel];
   constexpr Ones() : value() {
@@ -17,7 +19,7 @@ struct Ones {
   }
 };
 constexpr Ones kOnes;
-constexpr int32_t kNoStart[kMaxTileRows] = {};
+constexpr int32_t kNoStart[kTallTileRows] = {};
 
 bool IsRounded(Compute compute) { return compute == Compute::kBf16 || compute == Compute::kInt8; }
 
@@ -52,6 +54,10 @@ int64_t FloatProduct::RowBytes(int64_t reduction) const {
   return RoundUp(Steps(reduction) * 4, 64) + kRowPadding;
 }
 
+TileTail FloatProduct::Tail(const std::byte* rows, const std::byte* panel, int64_t reduction) const {
+  return {rows, RowBytes(reduction), panel, Steps(reduction), kernels_->format == RowFormat::kBf16};
+}
+
 void FloatProduct::PackRows(const MatrixView& a, int64_t rows, int64_t reduction, float factor,
                             std::byte* out) const {
   packing_->rows({a.data, a.row_stride, a.column_stride, rows, reduction, factor, out, RowBytes(reduction)});
@@ -78,16 +84,19 @@ void FloatProduct::PackPanel(const MatrixView& b, int64_t reduction, int64_t col
 void FloatProduct::Multiply(const Call& call) const {
   const int64_t padded = RoundUp(call.columns, PackedWeight::kGranule);
   const int64_t group = std::min<int64_t>(padded, kernels_->granules * PackedWeight::kGranule);
-  const int64_t steps = Steps(call.reduction), row_bytes = RowBytes(call.reduction);
+  const int64_t steps = Steps(call.reduction);
+  const int64_t row_bytes = call.row_bytes != 0 ? call.row_bytes : RowBytes(call.reduction);
   const int64_t most = kernels_->chunk / ElementsPerStep(kernels_->format);
   for (int64_t column = 0; column < padded; column += group) {
     // Tiles write whole vectors: what goes past the last column passes through a buffer.
     const bool buffered = column + group > call.columns;
-    alignas(64) float buffer[kMaxTileRows * kPanel];
+    alignas(64) float buffer[kMaxBufferedRows * kPanel];
+    const bool is_narrow = group == PackedWeight::kGranule && kernels_->tall_tile != nullptr;
     for (int64_t first = 0; first == 0 || first < steps; first += most) {
       const int64_t count = std::min(most, steps - first);
-      for (int64_t row = 0; row < call.row_count; row += kernels_->tile_rows) {
-        const int64_t height = std::min<int64_t>(kernels_->tile_rows, call.row_count - row);
+      for (int64_t row = 0, height = 0; row < call.row_count; row += height) {
+        const bool tall = is_narrow && call.row_count - row >= kTallTileRows;
+        height = tall ? kTallTileRows : std::min<int64_t>(kernels_->tile_rows, call.row_count - row);
         float* out = call.out + row * call.out_stride + column;
         const bool adds = call.accumulate || first > 0;
         TileCall tile{};
@@ -102,7 +111,7 @@ void FloatProduct::Multiply(const Call& call) const {
         tile.column_scale = kOnes.value;
         tile.first_chunk = buffered || !adds;
         tile.last_chunk = true;
-        kernels_->tile[height - 1][group / PackedWeight::kGranule - 1](tile);
+        (tall ? kernels_->tall_tile : kernels_->tile[height - 1][group / PackedWeight::kGranule - 1])(tile);
         if (!buffered) continue;
         const int64_t used = call.columns - column;
         for (int64_t r = 0; r < height; ++r) {

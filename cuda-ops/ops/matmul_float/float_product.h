@@ -38,6 +38,9 @@ class FloatProduct {
   // Rows a tile takes: blocks of rows are best a multiple of it.
   int64_t tile_rows() const { return kernels_->tile_rows; }
 
+  // Packed rows as the tail of another product's tiles, against a panel of the same reduction.
+  TileTail Tail(const std::byte* rows, const std::byte* panel, int64_t reduction) const;
+
   int64_t RowBytes(int64_t reduction) const;
   // rows x reduction elements of `a`, times factor.
   void PackRows(const MatrixView& a, int64_t rows, int64_t reduction, float factor, std::byte* out) const;
@@ -57,6 +60,7 @@ class FloatProduct {
     float* out;
     int64_t out_stride;
     bool accumulate = false;
+    int64_t row_bytes = 0;  // from row to row, where rows were not packed by PackRows; 0: RowBytes
   };
   void Multiply(const Call& call) const;
 

@@ -55,12 +55,21 @@ ActivationRows::ActivationRows(const RowConversion& conversion, const GemmCall& 
   scale_ = reinterpret_cast<float*>(data_ + row_bytes);
   init_ = reinterpret_cast<int32_t*>(data_ + row_bytes + scale_bytes);
 
+  const RowObserver* const observer = call.observer;
+  const int64_t part = observer == nullptr ? kRowsPerTask : observer->task_rows();
+  const int64_t block = observer == nullptr ? kRowsPerTask : RowObserver::kBlock;
+  // Quantized rows are no floats any more, and those of a gradient have the scales in them.
+  const bool plain = call.direction == Direction::kForward &&
+                     (conversion.compute == Compute::kFp32 || conversion.compute == Compute::kBf16);
   Serial serial;
-  (rows * count_ < kSerialElements ? serial : parallel)
-      .For((rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task) {
-        const int64_t end = std::min(rows, (task + 1) * kRowsPerTask);
-        for (int64_t row = task * kRowsPerTask; row < end; ++row) ConvertRow(call, first + row, row);
-      });
+  (rows * count_ < kSerialElements ? serial : parallel).For((rows + part - 1) / part, [&](int64_t task) {
+    const int64_t end = std::min(rows, (task + 1) * part);
+    for (int64_t begin = task * part; begin < end; begin += block) {
+      const int64_t count = std::min(block, end - begin);
+      for (int64_t row = begin; row < begin + count; ++row) ConvertRow(call, first + row, row);
+      if (observer != nullptr) observer->See(first + begin, count, plain ? data(begin) : nullptr, stride_);
+    }
+  });
 }
 
 // To fp32, times the scales for the gradient (the reduction runs over the columns they belong to), then to

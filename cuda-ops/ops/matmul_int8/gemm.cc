@@ -69,7 +69,9 @@ class Plan {
     const int64_t stride = ActivationRows::Stride(kernels_.format, reduction_);
     const int64_t most = std::max<int64_t>(kMinTaskRows, kRowBlockBytes / stride);
     const int64_t blocks = (call_.rows + most - 1) / most;
-    const int64_t block = RoundUp((call_.rows + blocks - 1) / blocks, kernels_.tile_rows);
+    const int64_t multiple =
+        call_.observer == nullptr ? kernels_.tile_rows : kernels_.tile_rows * call_.observer->task_rows();
+    const int64_t block = RoundUp((call_.rows + blocks - 1) / blocks, multiple);
     for (int64_t first = 0; first < call_.rows; first += block) {
       RunBlock(first, std::min(block, call_.rows - first), parallel);
     }
@@ -129,10 +131,7 @@ class Plan {
       tile.row_init = activations.init(offset / kernels_.chunk, begin);
       tile.first_chunk = offset == 0;
       tile.last_chunk = offset + reduction == reduction_;
-      RunChunk(tile, rows, column, columns, offset, reduction, scratch + buffer_bytes);
-    }
-    if (call_.addend != nullptr) {
-      call_.addend->Add(first + begin, rows, column, columns, tile.out, tile.out_stride);
+      RunChunk(tile, first + begin, rows, column, columns, offset, reduction, scratch + buffer_bytes);
     }
     if (buffered) CopyOut(reinterpret_cast<const float*>(scratch), first + begin, rows, column, columns);
   }
@@ -142,13 +141,20 @@ class Plan {
     return std::min(kernels_.chunk, reduction_) / ElementsPerStep(kernels_.format) * columns * 4;
   }
 
-  // Elements [offset, offset + reduction) of the reduction.
-  void RunChunk(const TileCall& tile, int64_t rows, int64_t column, int64_t columns, int64_t offset,
-                int64_t reduction, std::byte* scratch) const {
+  // Adds the call's addend to `rows` rows of a panel, the first of which is row `first` of the call.
+  void AddTo(const TileCall& tile, int64_t first, int64_t rows, int64_t column, int64_t columns) const {
+    if (call_.addend == nullptr || !tile.last_chunk) return;
+    call_.addend->Add(first, rows, column, columns, tile.out, tile.out_stride);
+  }
+
+  // Elements [offset, offset + reduction) of the reduction; `first` is the tile's first row in the call.
+  void RunChunk(const TileCall& tile, int64_t first, int64_t rows, int64_t column, int64_t columns,
+                int64_t offset, int64_t reduction, std::byte* scratch) const {
     const uint8_t* weight = weight_.panel((forward_ ? column : offset) / PackedWeight::kPanel);
     if (forward_) weight += offset * columns;
     if (direct_) {
       RunDirect(tile, rows, column, columns, weight, reduction);
+      AddTo(tile, first, rows, column, columns);
       return;
     }
     const int64_t steps = reduction / ElementsPerStep(kernels_.format);
@@ -163,16 +169,27 @@ class Plan {
       (forward_ ? kernels_.unpack_forward : kernels_.unpack_gradient)(unpack);
       operand = scratch;
     }
+    const bool with_tail =
+        call_.addend != nullptr && tile.last_chunk && kernels_.takes_tail && group == columns;
+    const TileTail tail = with_tail ? call_.addend->Tail(first, column) : TileTail{};
     for (int64_t c = 0; c < columns; c += group) {
       const auto* panel = static_cast<const std::byte*>(operand) + c * steps * 4;
+      // Field by field: a copy of the whole call would wait for the stores of the tile before.
+      TileCall part = Part(tile, 0, c);
+      part.panel = panel;
+      part.steps = steps;
+      part.tail = tail;
       for (int64_t row = 0; row < rows; row += kernels_.tile_rows) {
         const int64_t height = std::min<int64_t>(kernels_.tile_rows, rows - row);
-        TileCall part = Part(tile, row, c);
-        part.panel = panel;
-        part.steps = steps;
         kernels_.tile[height - 1][group / PackedWeight::kGranule - 1](part);
+        part.rows += height * part.row_stride;
+        part.row_scale += height;
+        part.row_init += height;
+        part.out += height * part.out_stride;
+        part.tail.rows += height * tail.row_stride;
       }
     }
+    if (!with_tail) AddTo(tile, first, rows, column, columns);
   }
 
   void RunDirect(const TileCall& tile, int64_t rows, int64_t column, int64_t columns, const uint8_t* weight,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -10,6 +11,7 @@
 namespace ortqlora {
 
 struct GemmKernels;
+struct TileTail;
 struct RowKernels;
 
 // How products are formed (attribute `compute`). Sums over rows of one call never mix.
@@ -42,6 +44,27 @@ class TileAddend {
   // may lie past the last one. Runs on any thread, with all rows of a tile finished but for this.
   virtual void Add(int64_t row, int64_t rows, int64_t column, int64_t columns, float* out,
                    int64_t out_stride) const = 0;
+
+  // The same for kernels that can add it before they store: from row `row` on, for the columns that start at
+  // `column`.
+  virtual TileTail Tail(int64_t row, int64_t column) const = 0;
+};
+
+// Sees the rows of a product while their conversion has them in the cache: kBlock rows at a time, as many in
+// a row on one thread as it asks for.
+class RowObserver {
+ public:
+  static constexpr int64_t kBlock = 64;
+
+  virtual ~RowObserver() = default;
+
+  // Rows that one task takes, in order: a multiple of kBlock. Tasks start at multiples of it.
+  virtual int64_t task_rows() const { return kBlock; }
+
+  // Rows [first, first + rows) of the call's input; all blocks but the last have kBlock rows. `converted` is
+  // their form as FloatProduct packs rows in the call's mode, `stride` bytes apart, or null where the product
+  // reads another form.
+  virtual void See(int64_t first, int64_t rows, const std::byte* converted, int64_t stride) const = 0;
 };
 
 // One product with What[k, n] = q[k, n] * scale[n]. Rows are dense, of `element` type on both sides.
@@ -54,6 +77,7 @@ struct GemmCall {
   const void* in = nullptr;
   void* out = nullptr;
   int64_t rows = 0;
+  const RowObserver* observer = nullptr;
   const TileAddend* addend = nullptr;
 };
 

@@ -13,6 +13,7 @@ struct FloatForm {
   __m512i Across(const float* p, int64_t, int64_t left, __mmask16 lanes) const {
     return left > 0 ? Finish(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, p), factor)) : _mm512_setzero_si512();
   }
+  static __m512i Whole(const float* p, int64_t) { return Finish(_mm512_loadu_ps(p)); }
   static __m512i Finish(__m512 value) { return _mm512_castps_si512(value); }
 };
 
@@ -27,6 +28,7 @@ struct RoundedForm {
   __m512i Across(const float* p, int64_t, int64_t left, __mmask16 lanes) const {
     return left > 0 ? Finish(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, p), factor)) : _mm512_setzero_si512();
   }
+  static __m512i Whole(const float* p, int64_t) { return Finish(_mm512_loadu_ps(p)); }
   static __m512i Finish(__m512 value) {
     const __m512i bits = _mm512_castps_si512(value);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));

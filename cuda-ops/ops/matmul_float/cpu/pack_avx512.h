@@ -51,7 +51,8 @@ inline void Transpose16(__m512i (&v)[16]) {
 //   them Across(p, stride, n, lanes)  the dwords of one step for 16 columns that lie side by side: elements p
 //   and, where
 //                         n > 1, p + stride
-// both times `factor`.
+// both times `factor`;
+//   Whole(p, stride)      as Across for all elements of 16 columns, without the factor
 
 template <class Form>
 void PackRows(const PackRowsCall& call) {
@@ -91,24 +92,42 @@ void PackRows(const PackRowsCall& call) {
   }
 }
 
+// A panel whose columns lie side by side: row by row, as they lie in memory, for a column at a time would
+// miss the cache at every step.
+template <class Form>
+void PackStripe(const PackPanelCall& call) {
+  const Form form{_mm512_set1_ps(1.0f)};
+  constexpr int64_t kElements = Form::kElements;
+  const int64_t stride = call.element_stride, granule = call.granule_stride, columns = call.columns;
+  const float* in = call.in;
+  std::byte* out = call.out;
+  int64_t left = call.reduction;
+  if (columns == 64) {
+    for (; left >= kElements; left -= kElements, in += kElements * stride, out += call.step_stride) {
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) _mm512_storeu_si512(out + g * granule, Form::Whole(in + 16 * g, stride));
+    }
+  }
+  for (; left > 0; left -= kElements, in += kElements * stride, out += call.step_stride) {
+    for (int64_t first = 0; first < columns; first += 16) {
+      const __m512i dwords = form.Across(in + first, stride, left, FirstOf16(columns - first));
+      _mm512_storeu_si512(out + first / 16 * granule, dwords);
+    }
+  }
+}
+
 template <class Form>
 void PackPanel(const PackPanelCall& call) {
   const Form form{_mm512_set1_ps(1.0f)};
   constexpr int64_t kElements = Form::kElements;
   const int64_t steps = (call.reduction + kElements - 1) / kElements;
-  const bool across = call.column_stride == 1;
+  if (call.column_stride == 1) {
+    PackStripe<Form>(call);
+    return;
+  }
   for (int64_t first = 0; first < call.columns; first += 16) {
     const int64_t columns = call.columns - first < 16 ? call.columns - first : 16;
     std::byte* out = call.out + first / 16 * call.granule_stride;
-    if (across) {
-      const __mmask16 lanes = FirstOf16(columns);
-      for (int64_t s = 0; s < steps; ++s) {
-        const float* in = call.in + s * kElements * call.element_stride + first;
-        const __m512i dwords = form.Across(in, call.element_stride, call.reduction - s * kElements, lanes);
-        _mm512_storeu_si512(out + s * call.step_stride, dwords);
-      }
-      continue;
-    }
     for (int64_t s = 0; s < steps; s += 16) {
       __m512i block[16];
 #pragma GCC unroll 16

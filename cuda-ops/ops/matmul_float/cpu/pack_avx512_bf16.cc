@@ -20,7 +20,13 @@ struct Bf16Form {
     const __m512 low = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, p), factor);
     const __m512 high =
         left > 1 ? _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, p + stride), factor) : _mm512_setzero_ps();
-    // [16 low][16 high] to pairs.
+    return Pairs(low, high);
+  }
+  static __m512i Whole(const float* p, int64_t stride) {
+    return Pairs(_mm512_loadu_ps(p), _mm512_loadu_ps(p + stride));
+  }
+  // [16 low][16 high] to pairs.
+  static __m512i Pairs(__m512 low, __m512 high) {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
                                            7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(high, low));

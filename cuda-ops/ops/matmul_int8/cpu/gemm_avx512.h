@@ -55,16 +55,90 @@ inline __m512 Finished(__m512 sum, const TileCall& call, float row_scale, const 
   return sum;
 }
 
+struct FloatTail {
+  static __m512 MultiplyAdd(__m512 sum, __m512i row, __m512i weight) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
+    return sum;
+  }
+};
+
+// Runs only where a call asks for it, which is on CPUs with AVX-512 BF16.
+struct Bf16Tail {
+  static __m512 MultiplyAdd(__m512 sum, __m512i row, __m512i weight) {
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
+    return sum;
+  }
+};
+
+template <class TailDot, int Rows, int Granules>
+inline void AddTail(__m512 (&value)[Rows][Granules], const TileTail& tail) {
+  const std::byte* panel = tail.panel;
+  const std::byte* rows = tail.rows;
+  for (int64_t s = tail.steps; s > 0; --s) {
+    __m512i weight[Granules];
+    ORTQLORA_UNROLL
+    for (int g = 0; g < Granules; ++g) weight[g] = LoadBytes(panel + 64 * g);
+    ORTQLORA_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const __m512i row = BroadcastDword(rows + r * tail.row_stride);
+      ORTQLORA_UNROLL
+      for (int g = 0; g < Granules; ++g) value[r][g] = TailDot::MultiplyAdd(value[r][g], row, weight[g]);
+    }
+    panel += 64 * Granules;
+    rows += 4;
+  }
+}
+
+// What Finished does to one vector, for all of a tile, with each condition looked at once.
 template <class Dot, int Rows, int Granules>
 inline void StoreSums(typename Dot::Sum (&sum)[Rows][Granules], const TileCall& call) {
+  __m512 value[Rows][Granules];
   ORTQLORA_UNROLL
   for (int r = 0; r < Rows; ++r) {
-    float* out = call.out + r * call.out_stride;
     ORTQLORA_UNROLL
-    for (int g = 0; g < Granules; ++g) {
-      const __m512 value = Finished(Dot::ToFloat(sum[r][g]), call, call.row_scale[r], out, 16 * g);
-      _mm512_storeu_ps(out + 16 * g, value);
+    for (int g = 0; g < Granules; ++g) value[r][g] = Dot::ToFloat(sum[r][g]);
+  }
+  if (!call.first_chunk) {
+    ORTQLORA_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const float* out = call.out + r * call.out_stride;
+      ORTQLORA_UNROLL
+      for (int g = 0; g < Granules; ++g)
+        value[r][g] = _mm512_add_ps(value[r][g], _mm512_loadu_ps(out + 16 * g));
     }
+  }
+  if (call.last_chunk) {
+    __m512 scale[Granules];
+    ORTQLORA_UNROLL
+    for (int g = 0; g < Granules; ++g) scale[g] = _mm512_loadu_ps(call.column_scale + 16 * g);
+    ORTQLORA_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const __m512 row_scale = _mm512_set1_ps(call.row_scale[r]);
+      ORTQLORA_UNROLL
+      for (int g = 0; g < Granules; ++g) {
+        value[r][g] = _mm512_mul_ps(value[r][g], _mm512_mul_ps(row_scale, scale[g]));
+      }
+    }
+    if (call.bias != nullptr) {
+      ORTQLORA_UNROLL
+      for (int g = 0; g < Granules; ++g) {
+        const __m512 bias = _mm512_loadu_ps(call.bias + 16 * g);
+        ORTQLORA_UNROLL
+        for (int r = 0; r < Rows; ++r) value[r][g] = _mm512_add_ps(value[r][g], bias);
+      }
+    }
+    if (call.tail.steps > 0) {
+      if (call.tail.is_bf16) {
+        AddTail<Bf16Tail>(value, call.tail);
+      } else {
+        AddTail<FloatTail>(value, call.tail);
+      }
+    }
+  }
+  ORTQLORA_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    ORTQLORA_UNROLL
+    for (int g = 0; g < Granules; ++g) _mm512_storeu_ps(call.out + r * call.out_stride + 16 * g, value[r][g]);
   }
 }
 
@@ -77,8 +151,21 @@ inline void StartSums(typename Dot::Sum (&sum)[Rows][Granules], const TileCall& 
   }
 }
 
+// Asks for the lines of a tile before its products, so that the stores at their end need not wait for them.
+template <int Rows, int Granules>
+inline void PrefetchOut(const TileCall& call) {
+  ORTQLORA_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    ORTQLORA_UNROLL
+    for (int g = 0; g < Granules; ++g) {
+      __asm__ volatile("prefetchw %0" : : "m"(call.out[r * call.out_stride + 16 * g]));
+    }
+  }
+}
+
 template <class Dot, int Rows, int Granules>
 ORTQLORA_KERNEL Tile(const TileCall& call) {
+  PrefetchOut<Rows, Granules>(call);
   typename Dot::Sum sum[Rows][Granules];
   StartSums<Dot, Rows, Granules>(sum, call);
   const auto* panel = static_cast<const std::byte*>(call.panel);
@@ -317,12 +404,14 @@ constexpr GemmKernels MakeKernels(int64_t chunk, int direct_forward_rows, int di
   kernels.tile_rows = 6;
   kernels.granules = 4;
   kernels.chunk = chunk;
+  kernels.takes_tail = true;
   FillTiles<Dot, 1>(kernels);
   FillTiles<Dot, 2>(kernels);
   FillTiles<Dot, 3>(kernels);
   FillTiles<Dot, 4>(kernels);
   FillTiles<Dot, 5>(kernels);
   FillTiles<Dot, 6>(kernels);
+  kernels.tall_tile = Tile<Dot, kTallTileRows, 1>;
   kernels.direct_forward_rows = direct_forward_rows;
   kernels.direct_gradient_rows = direct_gradient_rows;
   // Where the stored bytes are the operand, the tile kernels are already direct.

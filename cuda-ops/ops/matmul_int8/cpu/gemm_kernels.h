@@ -15,6 +15,16 @@ namespace ortqlora {
 //
 // Columns are padded to multiples of 16, rows never: there is a kernel for each height.
 
+// A second product of few steps, added to a finished tile before it is stored: rows and panel as above, in
+// fp32 or in bf16.
+struct TileTail {
+  const std::byte* rows;
+  int64_t row_stride;
+  const std::byte* panel;
+  int64_t steps;  // 0: none
+  bool is_bf16;
+};
+
 struct TileCall {
   const std::byte* rows;
   int64_t row_stride;
@@ -31,6 +41,8 @@ struct TileCall {
   // A long reduction is cut into chunks: all but the first add to `out`, the last one applies the scales.
   bool first_chunk;
   bool last_chunk;
+  // Only where GemmKernels::takes_tail, and in the last chunk.
+  TileTail tail;
 };
 
 // Fills a scratch panel from stored bytes (packed_weight.h).
@@ -62,6 +74,8 @@ struct DirectGradientCall {
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxGranules = 4;
 constexpr int kMaxDirectRows = 4;
+// Rows of the kernel for one granule alone, where six rows would leave the dot units waiting for sums.
+constexpr int kTallTileRows = 12;
 
 using TileKernel = void (*)(const TileCall&);
 using DirectGradientKernel = void (*)(const DirectGradientCall&);
@@ -76,6 +90,8 @@ struct GemmKernels {
   int granules;   // of 16 columns that a tile kernel takes at most
   int64_t chunk;  // reduction elements whose sum cannot overflow and whose scratch panel stays in L2
   TileKernel tile[kMaxTileRows][kMaxGranules];
+  bool takes_tail;
+  TileKernel tall_tile;  // kTallTileRows rows of one granule; null where the path has none
   // Null for forward where it is always direct, or the stored bytes are the tile kernels' operand as they
   // are.
   void (*unpack_forward)(const UnpackCall&);
