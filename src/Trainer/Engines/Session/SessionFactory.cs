@@ -51,7 +51,7 @@ internal sealed class SessionFactory
         {
             GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL,
             ExecutionMode = ExecutionMode.ORT_SEQUENTIAL,
-            IntraOpNumThreads = _options.IntraOpThreads,
+            IntraOpNumThreads = PhysicalCores.ThreadsFor(_options.IntraOpThreads),
             LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
 
             // Patterns reserve each step's peak as one block beside the arena's, and batches differ in length anyway.
