@@ -95,7 +95,7 @@ Results OnCpu(const Problem& p) {
   return r;
 }
 
-Results OnDevice(const Problem& p, Element element) {
+Results OnDevice(const Problem& p, Element element, bool hopper = true) {
   const auto empty = [&](size_t count) {
     return DeviceArray(count * static_cast<size_t>(cuda::SizeOf(element)));
   };
@@ -107,6 +107,7 @@ Results OnDevice(const Problem& p, Element element) {
                     lse(static_cast<size_t>(p.shape.batch * p.shape.heads * p.shape.queries) * 4);
   cuda::DeviceAttentionCall call;
   call.element = element;
+  call.hopper = hopper;
   call.shape = p.shape;
   call.mask = p.mask;
   if (p.mask.added != nullptr) call.mask.added = static_cast<float*>(added.data());
@@ -139,24 +140,32 @@ void Check(const char* what, const Sizes& sizes, bool sequence_first, bool causa
   for (const auto& [element, limit] : kElements) {
     Problem problem(sizes, sequence_first, causal, element);
     if (rule != nullptr) problem.Set(*rule);
-    const Results expected = OnCpu(problem), actual = OnDevice(problem, element);
-    Context() = Concat(what, " ", ElementName(element), " [", sizes.batch, ", ", sizes.heads, "/",
-                       sizes.groups, ", ", sizes.queries, "/", sizes.keys, ", ", sizes.size, "/",
-                       sizes.value_size, "]", sequence_first ? " bshd" : " bhsd", causal ? " causal" : "");
-    const auto exact = [](const std::vector<float>& values) { return Doubles(values.begin(), values.end()); };
-    EXPECT_AT_MOST(RelativeError(actual.y, exact(expected.y)), limit);
-    EXPECT_AT_MOST(RelativeError(actual.dq, exact(expected.dq)), limit);
-    EXPECT_AT_MOST(RelativeError(actual.dk, exact(expected.dk)), limit);
-    EXPECT_AT_MOST(RelativeError(actual.dv, exact(expected.dv)), limit);
-    double worst = 0;
-    for (size_t i = 0; i < expected.lse.size(); ++i) {
-      // Hidden queries have the lowest number or -infinity in common.
-      const double want = expected.lse[i], got = actual.lse[i];
-      const bool hidden = want < -1e30;
-      worst =
-          std::max(worst, hidden ? (got == want ? 0.0 : 1.0) : std::abs(got - want) / (1 + std::abs(want)));
+    const Results expected = OnCpu(problem);
+    for (const bool hopper : {true, false}) {
+      // Floats have but one kernel.
+      if (element == Element::kFloat && !hopper) continue;
+      const Results actual = OnDevice(problem, element, hopper);
+      Context() =
+          Concat(what, " ", ElementName(element), " [", sizes.batch, ", ", sizes.heads, "/", sizes.groups,
+                 ", ", sizes.queries, "/", sizes.keys, ", ", sizes.size, "/", sizes.value_size, "]",
+                 sequence_first ? " bshd" : " bhsd", causal ? " causal" : "", hopper ? "" : " without wgmma");
+      const auto exact = [](const std::vector<float>& values) {
+        return Doubles(values.begin(), values.end());
+      };
+      EXPECT_AT_MOST(RelativeError(actual.y, exact(expected.y)), limit);
+      EXPECT_AT_MOST(RelativeError(actual.dq, exact(expected.dq)), limit);
+      EXPECT_AT_MOST(RelativeError(actual.dk, exact(expected.dk)), limit);
+      EXPECT_AT_MOST(RelativeError(actual.dv, exact(expected.dv)), limit);
+      double worst = 0;
+      for (size_t i = 0; i < expected.lse.size(); ++i) {
+        // Hidden queries have the lowest number or -infinity in common.
+        const double want = expected.lse[i], got = actual.lse[i];
+        const bool hidden = want < -1e30;
+        worst =
+            std::max(worst, hidden ? (got == want ? 0.0 : 1.0) : std::abs(got - want) / (1 + std::abs(want)));
+      }
+      EXPECT_AT_MOST(worst, 2e-5);
     }
-    EXPECT_AT_MOST(worst, 2e-5);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "common/cuda/check.h"
+#include "common/cuda/device.h"
 #include "ops/attention/cuda/attention_kernels.h"
 
 namespace ortqlora::cuda {
@@ -81,6 +82,14 @@ AttentionArguments Arguments(const DeviceAttentionCall& call) {
   return arguments;
 }
 
+// Whether the kernels for compute capability 9.0 take the call.
+bool OnHopper(const DeviceAttentionCall& call, const AttentionArguments& arguments) {
+  constexpr int kLargest = 128;
+  return call.hopper && arguments.wide && call.shape.queries > 0 && call.shape.keys > 0 &&
+         std::min(arguments.size, arguments.value_size) > 0 &&
+         std::max(arguments.size, arguments.value_size) <= kLargest && Device::Current().hopper();
+}
+
 void FindMaskTiles(const Scratch& scratch, void* workspace, AttentionArguments& arguments,
                    cudaStream_t stream) {
   if (!arguments.mask.given() || arguments.queries == 0 || arguments.keys == 0) return;
@@ -118,13 +127,16 @@ void RunAttentionForward(const DeviceAttentionCall& call, void* workspace, cudaS
   if (call.shape.batch == 0 || call.shape.heads == 0 || call.shape.queries == 0) return;
   AttentionArguments arguments = Arguments(call);
   FindMaskTiles(Scratch(call, false), workspace, arguments, stream);
+  const bool hopper = OnHopper(call, arguments);
   switch (call.element) {
     case Element::kFloat:
       return LaunchAttentionForwardFloat(arguments, stream);
     case Element::kHalf:
-      return LaunchAttentionForwardSm80<__half>(arguments, stream);
+      return hopper ? LaunchAttentionForwardSm90<__half>(arguments, stream)
+                    : LaunchAttentionForwardSm80<__half>(arguments, stream);
     case Element::kBfloat16:
-      return LaunchAttentionForwardSm80<__nv_bfloat16>(arguments, stream);
+      return hopper ? LaunchAttentionForwardSm90<__nv_bfloat16>(arguments, stream)
+                    : LaunchAttentionForwardSm80<__nv_bfloat16>(arguments, stream);
   }
 }
 
@@ -146,14 +158,19 @@ void RunAttentionBackward(const DeviceAttentionCall& call, void* workspace, cuda
     }
     if (arguments.keys != 0) key_grad(arguments, stream);
   };
+  const bool hopper = OnHopper(call, arguments);
+  const auto run_half = [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    hopper ? run(type, LaunchQueryGradSm90<T>, LaunchKeyGradSm90<T>)
+           : run(type, LaunchQueryGradSm80<T>, LaunchKeyGradSm80<T>);
+  };
   switch (call.element) {
     case Element::kFloat:
       return run(static_cast<float*>(nullptr), LaunchQueryGradFloat, LaunchKeyGradFloat);
     case Element::kHalf:
-      return run(static_cast<__half*>(nullptr), LaunchQueryGradSm80<__half>, LaunchKeyGradSm80<__half>);
+      return run_half(static_cast<__half*>(nullptr));
     case Element::kBfloat16:
-      return run(static_cast<__nv_bfloat16*>(nullptr), LaunchQueryGradSm80<__nv_bfloat16>,
-                 LaunchKeyGradSm80<__nv_bfloat16>);
+      return run_half(static_cast<__nv_bfloat16*>(nullptr));
   }
 }
 

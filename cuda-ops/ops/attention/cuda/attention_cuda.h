@@ -24,6 +24,7 @@ struct DeviceAttentionCall {
   void* dq = nullptr;
   void* dk = nullptr;
   void* dv = nullptr;
+  bool hopper = true;  // take the kernels for compute capability 9.0 where they can run
 };
 
 // The largest head that the kernels take.

@@ -68,6 +68,15 @@ void LaunchQueryGradSm80(const AttentionArguments& call, cudaStream_t stream);
 template <typename T>
 void LaunchKeyGradSm80(const AttentionArguments& call, cudaStream_t stream);
 
+// On wgmma, for compute capability 9.0, heads of at most 128 features in vectors of 16 bytes (`wide`), and at
+// least one query and one key.
+template <typename T>
+void LaunchAttentionForwardSm90(const AttentionArguments& call, cudaStream_t stream);
+template <typename T>
+void LaunchQueryGradSm90(const AttentionArguments& call, cudaStream_t stream);
+template <typename T>
+void LaunchKeyGradSm90(const AttentionArguments& call, cudaStream_t stream);
+
 // fp32 throughout, without tensor cores.
 void LaunchAttentionForwardFloat(const AttentionArguments& call, cudaStream_t stream);
 void LaunchQueryGradFloat(const AttentionArguments& call, cudaStream_t stream);

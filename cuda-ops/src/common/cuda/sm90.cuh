@@ -43,6 +43,15 @@ __device__ __forceinline__ void TensorLoad(uint32_t to, const CUtensorMap* map, 
       "l"(map), "r"(column), "r"(row), "r"(barrier)
       : "memory");
 }
+// A tile of a tensor of four axes.
+__device__ __forceinline__ void TensorLoad(uint32_t to, const CUtensorMap* map, int at0, int at1, int at2, int at3,
+                                           uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
+      "%3, %4, %5}], [%6];" ::"r"(to),
+      "l"(map), "r"(at0), "r"(at1), "r"(at2), "r"(at3), "r"(barrier)
+      : "memory");
+}
 __device__ __forceinline__ void BulkLoad(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),

@@ -25,24 +25,47 @@ Encode LoadEncode() {
   return reinterpret_cast<Encode>(function);
 }
 
+// Tiles of `rows` x 64 along the first two axes and 1 along the others.
+template <int kAxes>
+CUtensorMap Encode16Bit(Element element, const void* data, const int64_t (&sizes)[kAxes],
+                        const int64_t (&strides)[kAxes - 1], int rows) {
+  static const Encode encode = LoadEncode();
+  CUtensorMap map;
+  cuuint64_t extents[kAxes], bytes[kAxes - 1];
+  cuuint32_t box[kAxes], steps[kAxes];
+  for (int i = 0; i < kAxes; ++i) {
+    extents[i] = static_cast<cuuint64_t>(sizes[i]);
+    if (i > 0) bytes[i - 1] = static_cast<cuuint64_t>(strides[i - 1]) * 2;
+    box[i] = i == 0 ? 64 : i == 1 ? static_cast<cuuint32_t>(rows) : 1;
+    steps[i] = 1;
+  }
+  const CUresult status = encode(
+      &map, element == Element::kHalf ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+      kAxes, const_cast<void*>(data), extents, bytes, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS) {
+    std::string text;
+    for (int i = kAxes - 1; i >= 0; --i) {
+      text += Concat(i == kAxes - 1 ? "[" : ", ", sizes[i]);
+      if (i > 0) text += Concat(" (stride ", strides[i - 1], ")");
+    }
+    throw std::runtime_error(
+        Concat("cuTensorMapEncodeTiled failed with ", static_cast<int>(status), " for ", text, "]."));
+  }
+  return map;
+}
+
 }  // namespace
 
 CUtensorMap MatrixMap(Element element, const void* data, int64_t inner, int64_t outer, int64_t pitch,
                       int box_outer) {
-  static const Encode encode = LoadEncode();
-  CUtensorMap map;
-  const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(inner), static_cast<cuuint64_t>(outer)};
-  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(pitch) * 2};
-  const cuuint32_t box[2] = {64, static_cast<cuuint32_t>(box_outer)}, steps[2] = {1, 1};
-  const CUresult status = encode(
-      &map, element == Element::kHalf ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
-      const_cast<void*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS) {
-    throw std::runtime_error(Concat("cuTensorMapEncodeTiled failed with ", static_cast<int>(status), " for [",
-                                    outer, ", ", inner, "], pitch ", pitch, "."));
-  }
-  return map;
+  const int64_t sizes[2] = {inner, outer}, strides[1] = {pitch};
+  return Encode16Bit<2>(element, data, sizes, strides, box_outer);
+}
+
+CUtensorMap TensorMap(Element element, const void* data, const int64_t (&sizes)[4],
+                      const int64_t (&strides)[3], int rows) {
+  return Encode16Bit<4>(element, data, sizes, strides, rows);
 }
 
 }  // namespace ortqlora::cuda
