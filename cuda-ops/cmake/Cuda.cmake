@@ -50,7 +50,7 @@ add_library(ortqlora_cuda_core STATIC
   src/common/cuda/tensor_map.cc
   ops/attention/cuda/attention_cuda.cc
   ops/cross_entropy/cross_entropy_cuda.cc
-  ops/lora_linear/lora_linear_cuda.cc
+  ops/lora_linear/cuda/lora_linear_cuda.cc
   ops/matmul_int8/cuda/gemm_cuda.cc)
 target_include_directories(ortqlora_cuda_core SYSTEM PUBLIC ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_link_libraries(ortqlora_cuda_core PUBLIC ortqlora_core ${CMAKE_DL_LIBS})

@@ -2,7 +2,7 @@
 
 #include "common/cuda/ort_element.h"
 #include "common/ort_op.h"
-#include "ops/lora_linear/lora_linear_cuda.h"
+#include "ops/lora_linear/cuda/lora_linear_cuda.h"
 #include "ops/matmul_int8/cuda/device_quantized_weight.h"
 
 namespace ortqlora::cuda {

@@ -1,7 +1,7 @@
 // LoraLinear and its gradient on a CUDA device against float64.
 
 #include "common/error.h"
-#include "ops/lora_linear/lora_linear_cuda.h"
+#include "ops/lora_linear/cuda/lora_linear_cuda.h"
 #include "test/cuda/device_quantized.h"
 #include "test/float64.h"
 
@@ -20,7 +20,8 @@ struct Case {
   int64_t rows, k, n, rank;
 };
 
-void CheckLora(const cuda::Device& device, const Case& size, Element element, double limit) {
+void CheckLora(const cuda::Device& device, const Case& size, Element element, double limit,
+               bool separate = false) {
   const float scaling = 1.75f;
   const DeviceWeight weight(size.k, size.n, 5);
   // Values that bf16 holds, so that the casts within round nothing in any element.
@@ -31,8 +32,11 @@ void CheckLora(const cuda::Device& device, const Case& size, Element element, do
   const std::vector<float> a = random(size.rank, size.k, 3), b = random(size.n, size.rank, 4);
   const DeviceArray device_x = DeviceArray::Of(element, x), device_dy = DeviceArray::Of(element, dy);
   const DeviceArray device_a = DeviceArray::Of(a), device_b = DeviceArray::Of(b);
-  const auto array = [&](int64_t count) { return DeviceArray(static_cast<size_t>(count * cuda::SizeOf(element))); };
-  const DeviceArray y = array(size.rows * size.n), h = array(size.rows * size.rank), dx = array(size.rows * size.k);
+  const auto array = [&](int64_t count) {
+    return DeviceArray(static_cast<size_t>(count * cuda::SizeOf(element)));
+  };
+  const DeviceArray y = array(size.rows * size.n), h = array(size.rows * size.rank),
+                    dx = array(size.rows * size.k);
   const DeviceArray da(a.size() * 4), db(b.size() * 4);
 
   cuda::DeviceLoraCall call;
@@ -40,6 +44,7 @@ void CheckLora(const cuda::Device& device, const Case& size, Element element, do
   call.b = static_cast<const float*>(device_b.data());
   call.rank = size.rank;
   call.scaling = scaling;
+  call.separate = separate;
   call.base.element = element;
   call.base.weight = weight.view();
   call.base.scale = weight.scales();
@@ -48,19 +53,20 @@ void CheckLora(const cuda::Device& device, const Case& size, Element element, do
   call.base.in = device_x.data();
   call.base.out = y.data();
   cuda::GemmPlan plan = cuda::PlanGemm(call.base, device);
+  plan.every_lane_arrives = Small();
   const DeviceArray forward(static_cast<size_t>(cuda::LoraWorkspace(call, plan)));
   cuda::RunLoraForward(call, plan, device, h.data(), forward.data(), nullptr);
   const std::vector<float> narrow = h.ReadFloats(element);
 
-  const auto product = [&](const auto& left, const auto& right, int64_t rows, int64_t reduction, int64_t columns) {
-    return Product(rows, reduction, columns, left, right);
-  };
+  const auto product = [&](const auto& left, const auto& right, int64_t rows, int64_t reduction,
+                           int64_t columns) { return Product(rows, reduction, columns, left, right); };
   const Doubles exact_h = product(At(x, size.k), Swapped(a, size.k), size.rows, size.k, size.rank);
   EXPECT_AT_MOST(RelativeError(narrow, Sum(Doubles(exact_h.size(), 0.0), exact_h, scaling)), limit);
   EXPECT_AT_MOST(
-      RelativeError(y.ReadFloats(element),
-                    Sum(Reference(weight.host, Direction::kForward, x, size.rows, true),
-                        product(At(exact_h, size.rank), Swapped(b, size.rank), size.rows, size.rank, size.n), scaling)),
+      RelativeError(
+          y.ReadFloats(element),
+          Sum(Reference(weight.host, Direction::kForward, x, size.rows, true),
+              product(At(exact_h, size.rank), Swapped(b, size.rank), size.rows, size.rank, size.n), scaling)),
       limit);
 
   call.base.direction = Direction::kGradient;
@@ -68,31 +74,99 @@ void CheckLora(const cuda::Device& device, const Case& size, Element element, do
   call.base.in = device_dy.data();
   call.base.out = dx.data();
   plan = cuda::PlanGemm(call.base, device);
+  plan.every_lane_arrives = Small();
   const DeviceArray backward(static_cast<size_t>(cuda::LoraWorkspace(call, plan)));
   cuda::RunLoraBackward(call, plan, device, device_x.data(), h.data(), static_cast<float*>(da.data()),
                         static_cast<float*>(db.data()), backward.data(), nullptr);
   const Doubles dh = product(At(dy, size.n), At(b, size.rank), size.rows, size.n, size.rank);
-  EXPECT_AT_MOST(RelativeError(dx.ReadFloats(element),
-                               Sum(Reference(weight.host, Direction::kGradient, dy, size.rows, false),
-                                   product(At(dh, size.rank), At(a, size.k), size.rows, size.rank, size.k), scaling)),
-                 limit);
   EXPECT_AT_MOST(
-      RelativeError(da.Read<float>(),
-                    Sum(Doubles(a.size(), 0.0),
-                        product(Swapped(dh, size.rank), At(x, size.k), size.rank, size.rows, size.k), scaling)),
+      RelativeError(dx.ReadFloats(element),
+                    Sum(Reference(weight.host, Direction::kGradient, dy, size.rows, false),
+                        product(At(dh, size.rank), At(a, size.k), size.rows, size.rank, size.k), scaling)),
       limit);
-  EXPECT_AT_MOST(RelativeError(db.Read<float>(),
-                               product(Swapped(dy, size.n), At(narrow, size.rank), size.n, size.rows, size.rank)),
+  EXPECT_AT_MOST(RelativeError(da.Read<float>(), Sum(Doubles(a.size(), 0.0),
+                                                     product(Swapped(dh, size.rank), At(x, size.k), size.rank,
+                                                             size.rows, size.k),
+                                                     scaling)),
                  limit);
+  EXPECT_AT_MOST(RelativeError(db.Read<float>(), product(Swapped(dy, size.n), At(narrow, size.rank), size.n,
+                                                         size.rows, size.rank)),
+                 limit);
+}
+
+std::string Name(const Case& size, Element element) {
+  return Concat(ElementName(element), " M ", size.rows, " K ", size.k, " N ", size.n, " r ", size.rank);
 }
 
 TEST(ForwardAndGradientsMatchFloat64) {
   const cuda::Device& device = DeviceOrSkip();
   for (const auto& [element, limit] : kElements) {
     for (const Case& size : {Case{1, 64, 64, 8}, {37, 100, 70, 4}, {130, 192, 264, 16}, {300, 256, 128, 1}}) {
-      Context() = Concat(ElementName(element), " M ", size.rows, " K ", size.k, " N ", size.n, " r ", size.rank);
+      Context() = Name(size, element);
       CheckLora(device, size, element, limit);
     }
+  }
+}
+
+// Ranks of no whole tile and of several steps, and one of no whole vector; row counts for each kernel of the
+// int8 product.
+TEST(BranchesOfEveryRankMatchFloat64) {
+  const cuda::Device& device = DeviceOrSkip();
+  for (const auto& [element, limit] : kElements) {
+    if (element == Element::kFloat) continue;
+    for (const Case& size : {Case{5, 136, 72, 3},
+                             {12, 512, 256, 64},
+                             {30, 264, 520, 24},
+                             {70, 192, 320, 40},
+                             {200, 1032, 128, 72},
+                             {520, 128, 384, 160},
+                             {1300, 256, 640, 32},
+                             {4200, 64, 136, 16}}) {
+      if (Small() && size.rows != 70 && size.rows != 520) continue;
+      Context() = Name(size, element);
+      CheckLora(device, size, element, limit);
+    }
+  }
+}
+
+TEST(SeparateProductsMatchFloat64) {
+  const cuda::Device& device = DeviceOrSkip();
+  Context() = "separate";
+  CheckLora(device, {130, 192, 264, 16}, Element::kBfloat16, 1e-2, true);
+}
+
+TEST(TheSameCallGivesTheSameBits) {
+  const cuda::Device& device = DeviceOrSkip();
+  const int64_t rows = 3000, k = 256, n = 384, rank = 16;
+  const DeviceWeight weight(k, n, 5);
+  const auto random = [](int64_t count, int64_t columns, uint32_t seed) {
+    return DeviceArray::Of(Element::kBfloat16, RandomRows(count, columns, seed));
+  };
+  const DeviceArray x = random(rows, k, 1), dy = random(rows, n, 2), h = random(rows, rank, 6);
+  const DeviceArray a = DeviceArray::Of(RandomRows(rank, k, 3)), b = DeviceArray::Of(RandomRows(n, rank, 4));
+  std::vector<std::vector<float>> first;
+  for (int run = 0; run < 4; ++run) {
+    const DeviceArray dx(static_cast<size_t>(rows * k * 2)), da(static_cast<size_t>(rank * k * 4)),
+        db(static_cast<size_t>(rank * n * 4));
+    cuda::DeviceLoraCall call;
+    call.a = static_cast<const float*>(a.data());
+    call.b = static_cast<const float*>(b.data());
+    call.rank = rank;
+    call.base.direction = Direction::kGradient;
+    call.base.weight = weight.view();
+    call.base.scale = weight.scales();
+    call.base.rows = rows;
+    call.base.in = dy.data();
+    call.base.out = dx.data();
+    cuda::GemmPlan plan = cuda::PlanGemm(call.base, device);
+    plan.every_lane_arrives = Small();
+    const DeviceArray workspace(static_cast<size_t>(cuda::LoraWorkspace(call, plan)));
+    cuda::RunLoraBackward(call, plan, device, x.data(), h.data(), static_cast<float*>(da.data()),
+                          static_cast<float*>(db.data()), workspace.data(), nullptr);
+    const std::vector<std::vector<float>> results = {dx.ReadFloats(Element::kBfloat16), da.Read<float>(),
+                                                     db.Read<float>()};
+    if (run == 0) first = results;
+    EXPECT_TRUE(results == first);
   }
 }
 

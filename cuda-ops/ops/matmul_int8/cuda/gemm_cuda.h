@@ -11,6 +11,14 @@
 
 namespace ortqlora::cuda {
 
+// A low-rank branch beside a weight, as the last steps of its product: out += narrow * factor. `narrow` is of
+// the activations' element and aligned to 16 bytes.
+struct DeviceBranch {
+  const void* narrow = nullptr;   // [rows, rank]
+  const float* factor = nullptr;  // forward [N, rank], its transpose taken; gradient [rank, K]
+  int64_t rank = 0;               // a multiple of 8
+};
+
 // One product with What[k, n] = q[k, n] * scale[n] on the device. Rows are dense; sums are fp32 whatever the
 // type.
 struct DeviceGemmCall {
@@ -25,6 +33,7 @@ struct DeviceGemmCall {
   const void* in = nullptr;     // [rows, K] forward, [rows, N] gradient
   void* out = nullptr;          // [rows, N] forward, [rows, K] gradient
   int64_t rows = 0;
+  DeviceBranch branch;  // only where TakesBranch
 };
 
 // Kernels as a test or a benchmark names them; kBest is what a session uses.
@@ -50,6 +59,9 @@ struct GemmPlan {
 // takes that kernel, with `tokens` and `split` if they are not 0.
 GemmPlan PlanGemm(const DeviceGemmCall& call, const Device& device, GemmKernel forced = GemmKernel::kBest,
                   int tokens = 0, int split = 0);
+
+// Whether a kernel of the plan adds a branch itself.
+bool TakesBranch(const DeviceGemmCall& call, const GemmPlan& plan);
 
 // `workspace` has plan.workspace() bytes, aligned to 256.
 void RunGemm(const DeviceGemmCall& call, const GemmPlan& plan, const Device& device, void* workspace,

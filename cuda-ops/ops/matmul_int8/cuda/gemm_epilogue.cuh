@@ -20,6 +20,14 @@ struct RowPair {
     }
   }
 
+  // Scales sums[token] and sums[token + 2] of the thread's fragment in place; Finish then only adds the bias.
+  template <int kSums>
+  __device__ __forceinline__ void Apply(float (&sums)[kSums]) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) sums[i] *= scale[(i >> 1) & 1];
+    scale[0] = scale[1] = 1.0f;
+  }
+
   __device__ __forceinline__ float2 Finish(float first, float second) const {
     return {fmaf(first, scale[0], bias[0]), fmaf(second, scale[1], bias[1])};
   }

@@ -29,6 +29,11 @@ struct GemmArguments {
   bool frozen_weight;  // nothing that is still running writes the weight: it may be read ahead of the stream
   bool every_lane_arrives;  // see GemmPlan
   bool tensor_store;        // the results can be stored by the copy engine
+  // A low-rank branch added to the product (kernels for sm_90a; rank 0 without): narrow[m, rank] times
+  // factor, [rows, rank] or, in the gradient, [rank, rows].
+  const void* narrow;
+  const float* factor;
+  int rank;
 };
 
 // Which kernel: its compile-time side.

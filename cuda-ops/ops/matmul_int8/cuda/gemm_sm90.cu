@@ -43,6 +43,7 @@ struct TileOrder {
 
 template <int kTokens, bool kHalf, bool kGrad, bool kScaled>
 __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_constant__ CUtensorMap activations,
+                                                              const __grid_constant__ CUtensorMap narrow,
                                                               const __grid_constant__ CUtensorMap out,
                                                               const GemmArguments call) {
   using M = Memory<kTokens>;
@@ -75,6 +76,13 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
           BarrierExpect(full, M::kStageBytes + (kScaled ? kFactorBytes : 0));
           weights.Load(to + M::kActivationBytes, base + M::kFactorsAt + stage * kFactorBytes, full);
           TensorLoad(to, &activations, step * kStep, token_tile * kTokens, full);
+          if (++stage == M::kStages) stage = 0, parity ^= 1;
+        }
+        for (int step = 0; step < BranchSteps(call); ++step) {
+          const uint32_t full = barriers + 16 * stage;
+          BarrierWait(full + 8, parity);
+          BarrierExpect(full, M::kActivationBytes);
+          TensorLoad(base + stage * M::kStageBytes, &narrow, step * kStep, token_tile * kTokens, full);
           if (++stage == M::kStages) stage = 0, parity ^= 1;
         }
       }
@@ -120,6 +128,9 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
         advance(fragments[0], fragments[1], step > 0);
         advance(fragments[1], fragments[0], true);
       }
+      const int row = row_tile * kRowTile + warpgroup * 64 + warp * 16 + 2 * g, token = token_tile * kTokens;
+      BranchFactor<kHalf, kGrad> factor;
+      if (call.rank > 0) factor.Load(call, row, t, 0);
       advance(fragments[0], fragments[1], call.steps > 2);
       IssueStep<kHalf, kTokens>(sums, fragments[1], base + stage * M::kStageBytes);
       WgmmaWait<0>();
@@ -127,8 +138,16 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
       release(stage);
       if (++stage == M::kStages) stage = 0, parity ^= 1;
 
-      const int row = row_tile * kRowTile + warpgroup * 64 + warp * 16 + 2 * g, token = token_tile * kTokens;
-      const RowPair pair(call, row);
+      RowPair pair(call, row);
+      if (call.rank > 0) {
+        pair.Apply(sums);
+        for (int step = 0; step < BranchSteps(call); ++step) {
+          BarrierWait(full(stage), parity);
+          AddBranch<kHalf, kGrad, kTokens>(call, sums, factor, row, t, step, base + stage * M::kStageBytes);
+          release(stage);
+          if (++stage == M::kStages) stage = 0, parity ^= 1;
+        }
+      }
       if (!call.tensor_store) {
 #pragma unroll
         for (int j = 0; j < kTokens / 8; ++j) {
@@ -177,11 +196,13 @@ void Launch(const GemmArguments& call, int multiprocessors, cudaStream_t stream)
   const Element element = kHalf ? Element::kHalf : Element::kBfloat16;
   const CUtensorMap activations =
       MatrixMap(element, call.activations, call.columns, call.m, call.pitch, kTokens);
+  const CUtensorMap narrow =
+      call.rank > 0 ? MatrixMap(element, call.narrow, call.rank, call.m, call.rank, kTokens) : activations;
   const CUtensorMap out =
       call.tensor_store ? MatrixMap(element, call.out, call.rows, call.m, call.rows, kTokens) : activations;
   const int64_t tiles = CeilDiv(call.rows, kRowTile) * CeilDiv(call.m, kTokens);
   kernel<<<static_cast<unsigned>(std::min<int64_t>(tiles, multiprocessors)), kThreads, kBytes, stream>>>(
-      activations, out, call);
+      activations, narrow, out, call);
   CheckLaunch("GemmSm90Kernel");
 }
 

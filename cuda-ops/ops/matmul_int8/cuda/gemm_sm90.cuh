@@ -80,6 +80,56 @@ struct OperandA {
   }
 };
 
+// Operand A of the branch: the fp32 factor of rows row and row + 1, straight from memory (it is small and
+// stays in the L2 cache), rounded to the activations' type.
+template <bool kHalf, bool kGrad>
+struct BranchFactor {
+  float values[2][4];  // of the two rows: reduction indices 2t, 2t + 1, 2t + 8, 2t + 9 of a k16
+
+  __device__ __forceinline__ void Load(const GemmArguments &call, int row, int t, int k16) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int at = 16 * k16 + 2 * t + (i & 1) + (i >> 1) * 8;
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const bool inside = row + r < call.rows && at < call.rank;
+        const int64_t from = kGrad ? static_cast<int64_t>(at) * call.rows + row + r
+                                   : static_cast<int64_t>(row + r) * call.rank + at;
+        values[r][i] = inside ? __ldg(call.factor + from) : 0.0f;
+      }
+    }
+  }
+  __device__ __forceinline__ void ConvertTo(uint32_t (&fragment)[4]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      fragment[i] = Pack2<kHalf>(values[i & 1][(i >> 1) * 2], values[i & 1][(i >> 1) * 2 + 1]);
+  }
+};
+
+// The steps of 64 that a branch adds to the reduction.
+__device__ __forceinline__ int BranchSteps(const GemmArguments &call) {
+  return (call.rank + kStep - 1) / kStep;
+}
+
+// sums += factor * narrow over step `step` of the branch, whose narrow activations lie at `activations`;
+// `factor` holds the step's first k16.
+template <bool kHalf, bool kGrad, int kTokens>
+__device__ __forceinline__ void AddBranch(const GemmArguments &call, float (&sums)[kTokens / 2],
+                                          BranchFactor<kHalf, kGrad> &factor, int row, int t, int step,
+                                          uint32_t activations) {
+  const int first = step * (kStep / 16), end = min(first + kStep / 16, (call.rank + 15) / 16);
+  for (int k16 = first; k16 < end; ++k16) {
+    uint32_t fragment[4];
+    factor.ConvertTo(fragment);
+    WgmmaFence();
+    Wgmma<kHalf, kTokens>(sums, fragment,
+                          TileDescriptor(activations) + static_cast<uint64_t>(k16 - first) * 2);
+    WgmmaCommit();
+    factor.Load(call, row, t, k16 + 1);
+    WgmmaWait<0>();
+  }
+}
+
 // The products of one step, as one group.
 template <bool kHalf, int kTokens>
 __device__ __forceinline__ void IssueStep(float (&sums)[kTokens / 2], const uint32_t (&fragments)[4][4],

@@ -29,7 +29,8 @@ constexpr int kBlocks = kTokens <= 32 || (kTokens == 64 && !kScaled) ? 2 : 1;
 
 template <int kTokens, bool kHalf, bool kGrad, bool kScaled>
 __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm90SmallKernel(
-    const __grid_constant__ CUtensorMap activations, const GemmArguments call) {
+    const __grid_constant__ CUtensorMap activations, const __grid_constant__ CUtensorMap narrow,
+    const GemmArguments call) {
   using M = Memory<kTokens>;
   extern __shared__ uint8_t shared[];
   const uint32_t base = (SharedAddress(shared) + 1023) & ~1023u, barriers = base + M::kBarriersAt;
@@ -41,6 +42,8 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
   const uint32_t pairs = static_cast<uint32_t>(call.steps) / 2;
   const int begin = static_cast<int>(pairs * rank / split) * 2,
             end = static_cast<int>(pairs * (rank + 1) / split) * 2;
+  // The block with the last part of the reduction adds the branch too.
+  const int branch_steps = rank == split - 1 ? BranchSteps(call) : 0;
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < M::kStages; ++stage) {
       BarrierInit(barriers + 16 * stage, 1);
@@ -79,9 +82,16 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
         TensorLoad(base + stage * M::kStageBytes, &activations, step * kStep, token, barriers + 16 * stage);
         if (++stage == M::kStages) stage = 0, parity ^= 1;
       }
+      for (int step = 0; step < branch_steps; ++step) {
+        const uint32_t full = barriers + 16 * stage;
+        if (end - begin + step >= M::kStages) BarrierWait(full + 8, parity);
+        BarrierExpect(full, M::kActivationBytes);
+        TensorLoad(base + stage * M::kStageBytes, &narrow, step * kStep, token, full);
+        if (++stage == M::kStages) stage = 0, parity ^= 1;
+      }
     }
     __syncwarp();
-  } else if (begin < end) {
+  } else {
     int stage = 0, previous = 0;
     uint32_t parity = 0;
     const bool arrives = lane == 0 || call.every_lane_arrives;
@@ -102,15 +112,36 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
       previous = issued;
       operand.ConvertTo(next);
     };
-    load();
-    operand.ConvertTo(fragments[0]);
-    for (int step = begin; step + 2 < end; step += 2) {
-      advance(fragments[0], fragments[1], step > begin);
-      advance(fragments[1], fragments[0], true);
+    if (begin < end) {
+      load();
+      operand.ConvertTo(fragments[0]);
+      for (int step = begin; step + 2 < end; step += 2) {
+        advance(fragments[0], fragments[1], step > begin);
+        advance(fragments[1], fragments[0], true);
+      }
+      advance(fragments[0], fragments[1], end - begin > 2);
+      IssueStep<kHalf, kTokens>(sums, fragments[1], base + stage * M::kStageBytes);
+      WgmmaWait<0>();
+      if (arrives) {
+        BarrierArrive(barriers + 16 * previous + 8);
+        BarrierArrive(barriers + 16 * stage + 8);
+      }
+      if (++stage == M::kStages) stage = 0, parity ^= 1;
     }
-    advance(fragments[0], fragments[1], end - begin > 2);
-    IssueStep<kHalf, kTokens>(sums, fragments[1], base + stage * M::kStageBytes);
-    WgmmaWait<0>();
+    if (call.rank > 0) {
+      const int own = row + warpgroup * 64 + warp_row * 16 + 2 * g;
+      RowPair(call, own).Apply(sums);
+      // The factor may be what an earlier kernel of the stream writes.
+      WaitForPrevious();
+      BranchFactor<kHalf, kGrad> factor;
+      if (branch_steps > 0) factor.Load(call, own, t, 0);
+      for (int step = 0; step < branch_steps; ++step) {
+        BarrierWait(barriers + 16 * stage, parity);
+        AddBranch<kHalf, kGrad, kTokens>(call, sums, factor, own, t, step, base + stage * M::kStageBytes);
+        if (arrives) BarrierArrive(barriers + 16 * stage + 8);
+        if (++stage == M::kStages) stage = 0, parity ^= 1;
+      }
+    }
   }
 
   // Partial sums [token][row] in place of the stages, which all warps have read.
@@ -138,7 +169,9 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
       sum.x += part.x;
       sum.y += part.y;
     }
-    RowPair(call, row + pair_row).Store<kHalf>(call, token + in_tile, sum.x, sum.y);
+    RowPair pair(call, row + pair_row);
+    if (call.rank > 0) pair.scale[0] = pair.scale[1] = 1.0f;
+    pair.Store<kHalf>(call, token + in_tile, sum.x, sum.y);
   }
   ClusterSync();  // no block ends while another reads its sums
 }
@@ -152,6 +185,9 @@ void Launch(int split, const GemmArguments& call, cudaStream_t stream) {
   Check(raised, "cudaFuncSetAttribute of GemmSm90SmallKernel");
   const CUtensorMap activations = MatrixMap(kHalf ? Element::kHalf : Element::kBfloat16, call.activations,
                                             call.columns, call.m, call.pitch, kTokens);
+  const CUtensorMap narrow = call.rank > 0 ? MatrixMap(kHalf ? Element::kHalf : Element::kBfloat16,
+                                                       call.narrow, call.rank, call.m, call.rank, kTokens)
+                                           : activations;
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim = {static_cast<unsigned>(split), 1, 1};
@@ -165,7 +201,7 @@ void Launch(int split, const GemmArguments& call, cudaStream_t stream) {
   config.stream = stream;
   config.attrs = attributes;
   config.numAttrs = call.frozen_weight ? 2 : 1;
-  Check(cudaLaunchKernelEx(&config, kernel, activations, call), "GemmSm90SmallKernel");
+  Check(cudaLaunchKernelEx(&config, kernel, activations, narrow, call), "GemmSm90SmallKernel");
 }
 
 template <int kTokens, bool kHalf>
