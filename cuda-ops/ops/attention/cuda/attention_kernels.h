@@ -11,9 +11,9 @@ namespace ortqlora::cuda {
 // Queries and keys of a tile of the mask.
 constexpr int kMaskTile = 64;
 
-// What a tile of the mask does to its scores: nothing of them is left, they stay as they are, or it has to be
-// read.
-constexpr uint8_t kHiddenTile = 0, kOpenTile = 1, kMixedTile = 2;
+// What a tile of the mask does to its scores: nothing of them is left, they stay as they are, it has to be
+// read, or it hides what the causal rule hides and nothing else, so that it need not be read.
+constexpr uint8_t kHiddenTile = 0, kOpenTile = 1, kMixedTile = 2, kCausalTile = 3;
 
 // Kinds of tiles, [batch, heads, query tiles, key tiles]; without a mask there are none.
 struct MaskTiles {

@@ -4,16 +4,16 @@
 namespace ortqlora::cuda {
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / 32, kRows = kMaskTile / kWarps;
+constexpr int kThreads = 1024, kWarps = kThreads / 32, kRows = kMaskTile / kWarps;
 
 // A score with less than kHardlySeen added vanishes beside one with more than kSeen: their difference in exp
 // would need scores of five digits. Exporters mask with the lowest float16 too.
 constexpr float kHardlySeen = -6e4f, kSeen = -1e3f;
 
 // What a tile holds, as bits.
-constexpr int kNotZero = 1, kNotHidden = 2, kNotInfinite = 4;
+constexpr int kNotZero = 1, kNotHidden = 2, kNotInfinite = 4, kNotCausal = 8, kFiniteAhead = 16;
 
-// A block a tile of queries, a warp eight of them: first what each tile of keys holds and whether every query
+// A block a tile of queries, a warp two of them: first what each tile of keys holds and whether every query
 // sees some key, then the kinds.
 __global__ __launch_bounds__(kThreads) void MaskTilesKernel(const AttentionArguments call, uint8_t* kinds,
                                                             int tiles, int mask_heads) {
@@ -24,6 +24,7 @@ __global__ __launch_bounds__(kThreads) void MaskTilesKernel(const AttentionArgum
   __syncthreads();
   const int64_t origin = MaskOrigin(call, batch, head);
   unsigned sees = 0;  // a bit a row
+#pragma unroll 4
   for (int tile = 0; tile < tiles; ++tile) {
     int bits = 0;
 #pragma unroll
@@ -41,6 +42,9 @@ __global__ __launch_bounds__(kThreads) void MaskTilesKernel(const AttentionArgum
         if (added != 0.0f) bits |= kNotZero;
         if (!(added <= kHardlySeen)) bits |= kNotHidden;
         if (added != NegativeInfinity()) bits |= kNotInfinite;
+        const bool ahead = key > query + call.offset;
+        if (ahead ? !(added <= kHardlySeen) : added != 0.0f) bits |= kNotCausal;
+        if (ahead && added != NegativeInfinity()) bits |= kFiniteAhead;
         if (added > kSeen && key < KeyEnd(call, query)) sees |= 1u << row;
       }
     }
@@ -54,7 +58,8 @@ __global__ __launch_bounds__(kThreads) void MaskTilesKernel(const AttentionArgum
   for (int tile = threadIdx.x; tile < tiles; tile += kThreads) {
     const int bits = found[tile];
     const bool hidden = (bits & kNotHidden) == 0 && (all_see != 0 || (bits & kNotInfinite) == 0);
-    out[tile] = hidden ? kHiddenTile : (bits & kNotZero) == 0 ? kOpenTile : kMixedTile;
+    const bool causal = (bits & kNotCausal) == 0 && (all_see != 0 || (bits & kFiniteAhead) == 0);
+    out[tile] = hidden ? kHiddenTile : (bits & kNotZero) == 0 ? kOpenTile : causal ? kCausalTile : kMixedTile;
   }
 }
 

@@ -28,9 +28,12 @@ __device__ __forceinline__ float Exp2(float x) {
   return y;
 }
 
-// One past the last key that a query may see.
+// One past the last key that a query may see, under the causal rule or without.
+__device__ __forceinline__ int KeyEnd(const AttentionArguments& call, int query, bool causal) {
+  return causal ? min(max(query + 1 + call.offset, 0), call.keys) : call.keys;
+}
 __device__ __forceinline__ int KeyEnd(const AttentionArguments& call, int query) {
-  return call.causal ? min(max(query + 1 + call.offset, 0), call.keys) : call.keys;
+  return KeyEnd(call, query, call.causal);
 }
 
 // Where the mask of a head begins.
@@ -53,7 +56,7 @@ __device__ __forceinline__ float MaskedScore(const AttentionMask& mask, int64_t 
 template <int kCount, typename At>
 __device__ __forceinline__ void MaskKeys(const AttentionArguments& call, int kind, int64_t origin, int query,
                                          int key, const At& at) {
-  const int end = KeyEnd(call, query) - key;
+  const int end = KeyEnd(call, query, call.causal || kind == kCausalTile) - key;
   if (kind == kMixedTile && query < call.queries) {
     const int64_t first = origin + query * call.mask.query + key * call.mask.key;
 #pragma unroll
@@ -79,7 +82,8 @@ template <int kCount, typename At>
 __device__ __forceinline__ void MaskQueries(const AttentionArguments& call, int kind, int64_t origin,
                                             int query, int key, const At& at) {
   // Queries before `first` of this thread's do not see the key.
-  const int first = key >= call.keys ? INT_MAX : call.causal ? key - call.offset - query : 0;
+  const bool causal = call.causal || kind == kCausalTile;
+  const int first = key >= call.keys ? INT_MAX : causal ? key - call.offset - query : 0;
   if (kind == kMixedTile && key < call.keys) {
     const int64_t origin_of_query = origin + query * call.mask.query + key * call.mask.key;
 #pragma unroll
@@ -134,7 +138,7 @@ __device__ __forceinline__ int KindOf(const AttentionArguments& call, int batch,
 // Whether scores of a tile have to be looked at one by one.
 __device__ __forceinline__ bool NeedsMask(const AttentionArguments& call, int kind, int query, int key,
                                           int keys) {
-  return kind == kMixedTile || key + keys > call.keys ||
+  return kind == kMixedTile || kind == kCausalTile || key + keys > call.keys ||
          (call.causal && key + keys - 1 > query + call.offset) || call.log2_scale <= 0.0f;
 }
 
