@@ -31,6 +31,8 @@ public sealed class NativeFusionTests
         ["attention, scaled scores"] = ("Attention", [2, 3, 7, 8], (b, x) => Attend(b, b.Mul(b.MatMul(x, b.Transpose(x, 0, 1, 3, 2)), b.Scalar(0.3f)), x)),
         ["attention, scaled operands"] = ("Attention", [2, 3, 7, 8], (b, x) => Attend(b, b.Add(b.MatMul(b.Mul(x, b.Scalar(0.5f)), b.Mul(b.Transpose(x, 0, 1, 3, 2), b.Scalar(0.5f))), Causal(b, 7)), x)),
         ["attention, chosen mask"] = ("Attention", [1, 2, 7, 8], (b, x) => Attend(b, b.Where(Seen(b, 7), b.Div(b.MatMul(x, b.Transpose(x, 0, 1, 3, 2)), b.Scalar(2f)), b.Scalar(-3e38f)), x)),
+        ["attention, causal rule"] = ("Attention", [2, 3, 7, 8], (b, x) => Attend(b, b.Add(b.MatMul(x, b.Transpose(x, 0, 1, 3, 2)), CausalRule(b, 7, isPadded: false)), x)),
+        ["attention, causal rule and padding"] = ("Attention", [2, 3, 7, 8], (b, x) => Attend(b, b.Add(b.MatMul(x, b.Transpose(x, 0, 1, 3, 2)), CausalRule(b, 7, isPadded: true)), x)),
         ["attention, positions first"] = ("Attention", [2, 5, 3, 8], (b, x) =>
         {
             Value heads = b.Transpose(x, 0, 2, 1, 3);
@@ -71,6 +73,39 @@ public sealed class NativeFusionTests
         {
             TensorAssert.AreClose(expected.Run(feed, [output])[output].ToFloats(), actual.Run(feed, [output])[output].ToFloats(), 5e-5, output);
         }
+    }
+
+    [TestMethod]
+    [DataRow(false, 3)]
+    [DataRow(true, 4)]
+    public void Rewrite_CausalRuleInMask_BecomesAnAttribute(bool isPadded, int inputs)
+    {
+        using OnnxModel model = Build([2, 3, 7, 8], (b, x) => Attend(b, b.Add(b.MatMul(x, b.Transpose(x, 0, 1, 3, 2)), CausalRule(b, 7, isPadded)), x));
+
+        Assert.IsTrue(new NativeOperatorPass(Int8Compute.Fp32, ["x"]).Run(model));
+
+        Node attention = model.Graph.Nodes.Single(n => n.Is("Attention", OpCatalog.Domain));
+        Assert.AreEqual(1, attention.GetInt("causal", 0));
+        Assert.HasCount(inputs, attention.Inputs);
+        Assert.IsFalse(model.Graph.Nodes.Any(n => n.OpType is "Where" or "LessOrEqual"), "Nothing of queries by keys is made any more.");
+    }
+
+    [TestMethod]
+    public void Rewrite_MaskOfWhatLiesAhead_StaysAMask()
+    {
+        // Keys at or behind the query are hidden: the rule turned around.
+        using OnnxModel model = Build([2, 3, 7, 8], (b, x) =>
+        {
+            Value positions = Positions(b, 7);
+            Value ahead = b.Op("LessOrEqual", [b.Unsqueeze(positions, 1), b.Unsqueeze(positions, 0)]);
+            return Attend(b, b.Add(b.MatMul(x, b.Transpose(x, 0, 1, 3, 2)), b.Where(ahead, b.Scalar(0f), b.Scalar(float.MinValue))), x);
+        });
+
+        Assert.IsTrue(new NativeOperatorPass(Int8Compute.Fp32, ["x"]).Run(model));
+
+        Node attention = model.Graph.Nodes.Single(n => n.Is("Attention", OpCatalog.Domain));
+        Assert.AreEqual(0, attention.GetInt("causal", 0));
+        Assert.HasCount(4, attention.Inputs);
     }
 
     [TestMethod]
@@ -129,6 +164,22 @@ public sealed class NativeFusionTests
 
     private static Value Causal(GraphBuilder b, int size) => b.Constant(DenseTensor.Of(
         [1, 1, size, size], [.. Enumerable.Range(0, size * size).Select(i => i % size <= i / size ? 0f : float.MinValue)]));
+
+    private static Value Positions(GraphBuilder b, long size) => b.Op("Range", [b.Scalar(0L), b.Scalar(size), b.Scalar(1L)]);
+
+    /// <summary>The mask as exporters compute it from positions, the last key of the second row hidden if there is padding.</summary>
+    private static Value CausalRule(GraphBuilder b, int size, bool isPadded)
+    {
+        Value positions = Positions(b, size);
+        Value visible = b.Op("LessOrEqual", [b.Unsqueeze(positions, 0), b.Unsqueeze(positions, 1)]);
+        if (isPadded)
+        {
+            bool[] present = [.. Enumerable.Range(0, 2 * size).Select(i => i != (2 * size) - 1)];
+            visible = b.Op("And", [visible, b.Unsqueeze(b.Constant(DenseTensor.Of([2, size], present)), 1, 2)]);
+        }
+
+        return b.Where(visible, b.Scalar(0f), b.Scalar(float.MinValue));
+    }
 
     private static Value Seen(GraphBuilder b, int size) => b.Constant(DenseTensor.Of(
         [1, 1, size, size], [.. Enumerable.Range(0, size * size).Select(i => i % size <= i / size)]));

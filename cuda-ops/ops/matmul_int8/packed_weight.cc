@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 #include <limits>
+#include <thread>
 #include <vector>
 
 #include "common/error.h"
@@ -65,16 +67,30 @@ int64_t WeightSource::size() const {
 void PackTile64(const WeightSource& source, uint8_t* out) {
   const int64_t padded_k = RoundUp(source.k, kTile64Pad);
   std::fill_n(out, padded_k * RoundUp(source.n, kTile64Pad), PackedWeight::kZero);
-  GranuleReader reader(source, RoundUp(source.n, PackedWeight::kGranule));
-  for (int64_t granule = 0; granule * PackedWeight::kGranule < source.k; ++granule) {
-    const int64_t first = granule * PackedWeight::kGranule;
-    const int8_t* q = reader.Read(granule);
-    for (int64_t row = 0; row < std::min(PackedWeight::kGranule, source.k - first); ++row) {
-      for (int64_t n = 0; n < source.n; ++n) {
-        out[Tile64Offset(first + row, n, padded_k)] = Stored(q[row * reader.stride() + n]);
+  const int64_t granules = (source.k + PackedWeight::kGranule - 1) / PackedWeight::kGranule;
+  const auto pack = [&](int64_t begin, int64_t end) {
+    GranuleReader reader(source, RoundUp(source.n, PackedWeight::kGranule));
+    for (int64_t granule = begin; granule < end; ++granule) {
+      const int64_t first = granule * PackedWeight::kGranule;
+      const int8_t* q = reader.Read(granule);
+      for (int64_t row = 0; row < std::min(PackedWeight::kGranule, source.k - first); ++row) {
+        for (int64_t n = 0; n < source.n; ++n) {
+          out[Tile64Offset(first + row, n, padded_k)] = Stored(q[row * reader.stride() + n]);
+        }
       }
     }
+  };
+  // Outside ONNX Runtime there is no thread pool. Rows of the weight are apart in the result, byte by byte.
+  constexpr int64_t kWorthThread = int64_t{1} << 18;
+  const int64_t most = std::max<int64_t>(1, std::min<int64_t>(std::thread::hardware_concurrency(), granules));
+  const int64_t threads = std::clamp<int64_t>(source.k * source.n / kWorthThread, 1, most);
+  std::vector<std::future<void>> parts;
+  for (int64_t part = 1; part < threads; ++part) {
+    parts.push_back(
+        std::async(std::launch::async, pack, granules * part / threads, granules * (part + 1) / threads));
   }
+  pack(0, granules / threads);
+  for (std::future<void>& part : parts) part.get();
 }
 
 void ReadWeightRows(const WeightSource& source, int64_t first, int64_t rows, int8_t* q, int64_t stride) {

@@ -35,15 +35,19 @@ RotaryCall RotaryOp<kElement, kGradient>::Check(const TensorInfo& x, const Tenso
   call.angle_element = ElementOf("cos", cos);
   call.gradient = kGradient;
   call.sequence_first = sequence_first_;
-  const size_t heads_axis = sequence_first_ ? 2 : 1;
   call.batch = x.shape[0];
-  call.heads = x.shape[heads_axis];
+  call.heads = x.shape[sequence_first_ ? 2 : 1];
   call.sequence = x.shape[sequence_first_ ? 1 : 2];
   call.size = x.shape[3];
 
   std::vector<int64_t> angles = cos.shape;
-  if (angles.size() == 4 && angles[heads_axis] == 1)
-    angles.erase(angles.begin() + static_cast<int64_t>(heads_axis));
+  // The axis of heads, wherever the table has it.
+  for (ptrdiff_t axis : {1, 2}) {
+    if (angles.size() == 4 && angles[static_cast<size_t>(axis)] == 1 &&
+        angles[static_cast<size_t>(3 - axis)] == call.sequence) {
+      angles.erase(angles.begin() + axis);
+    }
+  }
   if (angles.size() == 2) angles.insert(angles.begin(), 1);
   const bool fits = angles.size() == 3 && (angles[0] == 1 || angles[0] == call.batch) &&
                     angles[1] == call.sequence && angles[2] % 2 == 0 && angles[2] <= call.size;

@@ -172,11 +172,12 @@ TEST(RotaryMatchesTheCpu) {
   DeviceOrSkip();
   Serial serial;
   for (const auto& [element, limit] : kElements) {
-    for (const int64_t turned : {2, 34, 64}) {
+    // Whole vectors of features, or not.
+    for (const auto& [turned, rest] : {std::pair<int64_t, int64_t>{2, 3}, {34, 3}, {64, 3}, {64, 0}, {32, 8}}) {
       for (const bool sequence_first : {false, true}) {
         for (const bool batched : {false, true}) {
           Context() = Concat(ElementName(element), " turned ", turned, " bshd ", sequence_first, " batched ", batched);
-          const RotaryShape shape{2, 3, 5, turned + 3, turned, sequence_first, batched};
+          const RotaryShape shape{2, 3, 5, turned + rest, turned, sequence_first, batched};
           const int64_t count = 2 * 3 * 5 * shape.size, angles = (batched ? 2 : 1) * 5 * turned;
           const std::vector<float> x = Rounded(element, RandomRows(1, count, 1));
           const std::vector<float> cos = RandomRows(1, angles, 3), sin = RandomRows(1, angles, 4);

@@ -243,6 +243,12 @@ TEST(ActivationsAndRotary) {
   for (const std::string op : {"Rotary", "RotaryGrad"}) {
     CompareWithCpu({op, {head, cos, sin}, {{"y", true}}, {}, {}, {{"layout", "bhsd"}}, {}});
   }
+  // Tables with an axis for the heads where bhsd has it, over heads in the other layout.
+  const Input turned = Activation("x", {2, 5, 3, 16}, 4), wide_cos = Float("cos", {1, 1, 5, 16}, 5),
+              wide_sin = Float("sin", {1, 1, 5, 16}, 6);
+  for (const std::string op : {"Rotary", "RotaryGrad"}) {
+    CompareWithCpu({op, {turned, wide_cos, wide_sin}, {{"y", true}}, {}, {}, {{"layout", "bshd"}}, {}});
+  }
 }
 
 TEST(AttentionAndItsGradient) {

@@ -101,14 +101,14 @@ public sealed class CrossEntropyLoss : ILossHead
     }
 
     // labels[:, 1:] with an ignored label at the end: moving the labels costs nothing, where cutting the last position off the
-    // logits would copy them. Concat and not Pad, for which ONNX Runtime's CUDA provider has no int64 kernel. Where the
-    // sequence is empty, so is the column.
+    // logits would copy them. They are gathered at 1 - length, ..., -1, 0, of which 0 marks the end, so that no number of the
+    // host is needed on a GPU: Concat of unequal parts copies sizes there at each run, which a CUDA graph would not repeat.
     private static Value NextTokens(GraphBuilder b, Value labels)
     {
-        Value next = b.Op("Slice", [labels, b.Int64s(1), b.Int64s(long.MaxValue), b.Int64s(1)]);
-        Value first = b.Op("Slice", [labels, b.Int64s(0), b.Int64s(1), b.Int64s(1)]);
-        Value ignored = b.Sub(b.Mul(first, b.Scalar(0L)), b.Scalar(-IgnoreIndex));
-        Value shifted = b.Concat(1, [next, ignored]);
+        Value length = b.Squeeze(b.ShapeOf(labels, 1, 2), 0);
+        Value places = b.Op("Range", [b.Sub(b.Scalar(1L), length), b.Scalar(1L), b.Scalar(1L)]);
+        Value moved = b.Op("Gather", [labels, places], ("axis", 1));
+        Value shifted = b.Where(b.Op("Equal", [places, b.Scalar(0L)]), b.Scalar(IgnoreIndex), moved);
         shifted.Type = labels.Type;
         return shifted;
     }

@@ -87,7 +87,8 @@ public sealed class WeightQuantizationPass : GraphPass
         }
 
         LastUsed<IQuantizedWeight> last = new();
-        Report = new QuantizationReport(_format.Name, [.. modules.Select(m => Quantize(model, m, last))]);
+        Dictionary<(ITensor Content, bool IsOutByIn), IQuantizedWeight> ready = IsStreamed ? [] : QuantizeAll(modules);
+        Report = new QuantizationReport(_format.Name, [.. modules.Select(m => Quantize(model, m, last, ready))]);
         if (modules.Length > 0)
         {
             ImportDomain(model);
@@ -106,10 +107,30 @@ public sealed class WeightQuantizationPass : GraphPass
             : site.Content.ElementType;
     }
 
-    private QuantizedLayer Quantize(OnnxModel model, LinearModule module, LastUsed<IQuantizedWeight> last)
+    /// <summary>Quantized weights by content: each is held in the end, so that they may be made side by side.</summary>
+    private Dictionary<(ITensor Content, bool IsOutByIn), IQuantizedWeight> QuantizeAll(IEnumerable<LinearModule> modules)
+    {
+        try
+        {
+            return modules.Select(m => WeightMatrix.Of(m.Sites[0]))
+                .DistinctBy(m => (m.Content, m.IsOutByIn))
+                .AsParallel()
+                .AsOrdered()
+                .Select(m => (Key: (m.Content, m.IsOutByIn), Quantized: _format.Quantize(m)))
+                .ToDictionary(m => m.Key, m => m.Quantized);
+        }
+        catch (AggregateException e)
+        {
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+            throw;
+        }
+    }
+
+    private QuantizedLayer Quantize(
+        OnnxModel model, LinearModule module, LastUsed<IQuantizedWeight> last, IReadOnlyDictionary<(ITensor Content, bool IsOutByIn), IQuantizedWeight> ready)
     {
         WeightMatrix matrix = WeightMatrix.Of(module.Sites[0]);
-        IQuantizedWeight quantized = last.Get(matrix, () => _format.Quantize(matrix));
+        IQuantizedWeight quantized = ready.TryGetValue((matrix.Content, matrix.IsOutByIn), out IQuantizedWeight? made) ? made : last.Get(matrix, () => _format.Quantize(matrix));
         if (IsStreamed)
         {
             quantized = quantized.Streamed(() => last.Get(matrix, () => _format.Quantize(matrix)));

@@ -201,6 +201,10 @@ public static class TrainingGraphBuilder
         {
             Recompute(model, forward, seed, parameters);
         }
+        else if (options.RecomputesActivations)
+        {
+            CheapRecomputationPass.Run(model, forward);
+        }
     }
 
     private static void Recompute(OnnxModel model, IReadOnlyCollection<Node> forward, Value? seed, IReadOnlyList<TrainableParameter> parameters)

@@ -65,6 +65,9 @@ public sealed class TrainingGraphOptions
     /// <summary>Whether the backward pass computes values between decoder layers again instead of keeping them.</summary>
     public bool GradientCheckpointing { get; init; }
 
+    /// <summary>Whether the backward pass computes native normalizations and activations again instead of keeping them; see <see cref="CheapRecomputationPass"/>.</summary>
+    public bool RecomputesActivations { get; init; }
+
     /// <summary>Whether rows may hold several examples that do not see each other; see <see cref="Packing.PackingPass"/>.</summary>
     public bool Packing { get; init; }
 

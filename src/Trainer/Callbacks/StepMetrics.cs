@@ -23,6 +23,14 @@ public sealed record StepMetrics(
     [JsonPropertyName("diverged"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Diverged { get; init; }
 
+    /// <summary>The most bytes that tensors took on the GPU at a time until then; null on the processor.</summary>
+    [JsonPropertyName("device_peak_bytes"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public long? DevicePeakBytes { get; init; }
+
+    /// <summary>Bytes taken from the GPU for them; null on the processor.</summary>
+    [JsonPropertyName("device_reserved_bytes"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public long? DeviceReservedBytes { get; init; }
+
     /// <summary>Loss on the eval data after this step; null where it was not evaluated.</summary>
     [JsonPropertyName("eval_loss"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? EvalLoss { get; init; }

@@ -90,6 +90,7 @@ public static class TrainingOptionCatalog
         new("device", "cpu|cuda|cuda:N", "Where the graph runs; cpu by default.", (o, t) => o.Device = ExecutionDevice.Parse(t), o => o.Device.ToString()),
         Choice<ComputePrecision>("precision", "Precision of matrix products and activations; fp32 by default, fp16 and bf16 need a GPU.", (o, v) => o.Precision = v, o => o.Precision),
         Switch("tf32", "Let fp32 products on a GPU round their operands to TF32.", (o, v) => o.UseTf32 = v, o => o.UseTf32),
+        Switch("cuda-graphs", "Record training steps as CUDA graphs and replay them: faster for small batches in few shapes on a GPU.", (o, v) => o.UseCudaGraphs = v, o => o.UseCudaGraphs),
         new("device-memory", "MB", "Memory that each session may take on a GPU; no limit by default.", (o, t) => o.DeviceMemory = OptionText.Long(t), o => o.DeviceMemory),
         new("tokenizer", "PATH", "Tokenizer for lines that hold text.", (o, t) => o.Tokenizer = t, o => o.Tokenizer),
         new("columns", "ROLE=NAME,...", "Columns by role where the data name them otherwise: text, prompt, completion, messages, label, anchor, positive, ...", (o, t) => o.Columns = OptionText.Pairs(t, v => v), o => o.Columns),

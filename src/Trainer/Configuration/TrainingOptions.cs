@@ -259,6 +259,9 @@ public sealed class TrainingOptions
     /// <summary>Whether fp32 products on a GPU may round their operands to TF32.</summary>
     public bool UseTf32 { get; set; }
 
+    /// <summary>Whether training steps are recorded as CUDA graphs and replayed: for small batches in few shapes on a GPU.</summary>
+    public bool UseCudaGraphs { get; set; }
+
     /// <summary>Megabytes that each session's arena may take on a GPU; 0 for no limit.</summary>
     public long DeviceMemory { get; set; }
 

@@ -11,6 +11,12 @@ public sealed record EngineOptions
     /// <summary>Whether fp32 products on a GPU may round their operands to TF32, 10 bits of mantissa, for speed.</summary>
     public bool UseTf32 { get; init; }
 
+    /// <summary>
+    /// Whether training steps are recorded as CUDA graphs and replayed, on a GPU: for small batches, whose kernels take less time
+    /// than to start them. Batches must come in few shapes.
+    /// </summary>
+    public bool UseCudaGraphs { get; init; }
+
     /// <summary>Bytes that each session's arena may take on a GPU; 0 for no limit.</summary>
     public long DeviceMemoryLimit { get; init; }
 

@@ -19,6 +19,9 @@ public interface ITrainingEngine : IDisposable
     /// <summary>Number of optimizer steps that the present parameters and states have behind them.</summary>
     long CompletedSteps { get; }
 
+    /// <summary>Memory of the GPU that sessions use; null on the processor, or where ONNX Runtime manages it alone.</summary>
+    DeviceMemoryUsage? DeviceMemory => null;
+
     /// <summary>Runs forward and backward on one micro-batch and adds its gradients to the accumulated ones.</summary>
     /// <param name="inputs">A tensor for each of the artifacts' user inputs.</param>
     /// <param name="lossWeight">Factor of this micro-batch's gradients: 1/micro-batches, or its share of counted tokens.</param>

@@ -24,6 +24,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     private readonly Dictionary<string, GroupArenas> _groups = new(StringComparer.Ordinal);
     private readonly Dictionary<string, GroupArenas> _groupOfParameter = new(StringComparer.Ordinal);
     private readonly List<IDisposable> _owned = [];
+    private readonly List<OrtAllocator> _deviceMemories = [];
     private readonly RunOptions _runOptions = new();
     private readonly float[] _lossWeight = [1];
     private readonly float[] _lossScale = [1];
@@ -34,6 +35,7 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     private readonly InferenceSession _trainingSession;
     private readonly OrtIoBinding _trainingBinding;
     private readonly OptimizerSession _optimizer;
+    private readonly StepGraphs? _graphs;
     private EvalSession? _eval;
     private bool _gradientsStale;
 
@@ -68,10 +70,25 @@ public sealed class SessionTrainingEngine : ITrainingEngine
                 (ArtifactNames.LossWeight, Scalar(_lossWeight)), (ArtifactNames.LossScale, Scalar(_lossScale)), (ArtifactNames.Pass, Scalar(_pass)),
             ];
             _scalarInputs = [.. scalars.Where(s => inputs.Contains(s.Name))];
-            _trainingSession = Own(_factory.Create(artifacts.TrainingModel, "training", profile: true));
+            _trainingSession = Own(_factory.Create(artifacts.TrainingModel, "training", isTraining: true));
             _trainingBinding = Own(_trainingSession.CreateIoBinding());
-            BindTraining();
-            _optimizer = Own(new OptimizerSession(_factory.Create(artifacts.OptimizerModel, "optimizer"), _groups.Values));
+            _trainingBinding.BindOutput(ArtifactNames.Loss, Scalar(_loss));
+            BindState(_trainingBinding);
+            if (_factory.RecordsGraphs)
+            {
+                _runOptions.AddRunConfigEntry(StepGraphs.GraphNumber, "-1");
+                _graphs = Own(new StepGraphs(_trainingSession, _factory, (CudaAllocator)_allocator, artifacts, _scalarInputs.Select(s => s.Name), BindState));
+            }
+
+            InferenceSession optimizer = _factory.Create(artifacts.OptimizerModel, "optimizer");
+            _optimizer = Own(new OptimizerSession(optimizer, _groups.Values));
+            if (_allocator is CudaAllocator device)
+            {
+                // Each session has an arena of its own.
+                _deviceMemories.Add(device.Memory);
+                _deviceMemories.Add(Own(new OrtAllocator(_trainingSession, device.Info)));
+                _deviceMemories.Add(Own(new OrtAllocator(optimizer, device.Info)));
+            }
         }
         catch
         {
@@ -90,6 +107,16 @@ public sealed class SessionTrainingEngine : ITrainingEngine
     public long CompletedSteps { get; private set; }
 
     /// <inheritdoc/>
+    public DeviceMemoryUsage? DeviceMemory
+    {
+        get
+        {
+            DeviceMemoryUsage?[] parts = [.. _deviceMemories.Select(OrtNativeApi.StatisticsOf)];
+            return parts.Length == 0 || parts.Contains(null) ? null : new DeviceMemoryUsage(parts.Sum(p => p!.Value.Peak), parts.Sum(p => p!.Value.Reserved));
+        }
+    }
+
+    /// <inheritdoc/>
     public double TrainStep(IReadOnlyDictionary<string, DenseTensor> inputs, double lossWeight = 1)
     {
         if (_gradientsStale)
@@ -104,6 +131,12 @@ public sealed class SessionTrainingEngine : ITrainingEngine
 
         _lossWeight[0] = (float)lossWeight;
         _lossScale[0] = (float)(_lossScaler?.Scale ?? 1);
+
+        if (_graphs?.TryRun(inputs, _scalarInputs) is double loss)
+        {
+            _pass[0]++;
+            return loss;
+        }
 
         // Binding copies to a GPU, so each step binds anew.
         foreach ((string name, OrtValue scalar) in _scalarInputs)
@@ -252,16 +285,15 @@ public sealed class SessionTrainingEngine : ITrainingEngine
         }
     }
 
-    private void BindTraining()
+    private void BindState(OrtIoBinding binding)
     {
-        _trainingBinding.BindOutput(ArtifactNames.Loss, Scalar(_loss));
         foreach (TrainableParameter parameter in Parameters)
         {
             GroupArenas group = _groupOfParameter[parameter.Name];
             OrtValue gradient = group.Gradients[parameter.Name];
-            _trainingBinding.BindInput(parameter.Name, group.Parameters[parameter.Name]);
-            _trainingBinding.BindInput(ArtifactNames.AccumulationBuffer(parameter.Name), gradient);
-            _trainingBinding.BindOutput(ArtifactNames.AccumulationOutput(parameter.Name), gradient);
+            binding.BindInput(parameter.Name, group.Parameters[parameter.Name]);
+            binding.BindInput(ArtifactNames.AccumulationBuffer(parameter.Name), gradient);
+            binding.BindOutput(ArtifactNames.AccumulationOutput(parameter.Name), gradient);
         }
     }
 

@@ -48,6 +48,9 @@ internal sealed class AdapterEngine : ITrainingEngine, IAdapterParameters
     public long CompletedSteps => _engine.CompletedSteps;
 
     /// <inheritdoc/>
+    public DeviceMemoryUsage? DeviceMemory => _engine.DeviceMemory;
+
+    /// <inheritdoc/>
     public double TrainStep(IReadOnlyDictionary<string, DenseTensor> inputs, double lossWeight = 1)
     {
         if (_isNewStep)

@@ -19,6 +19,11 @@ public static class StepBenchmark
     /// <param name="callback">Is told the stages; null for nobody.</param>
     public static StepBenchmarkResult Run(OnnxModel model, TrainingOptions options, int length, int warmup, int steps, ITrainingCallback? callback = null)
     {
+        if (options.Precision != ComputePrecision.Fp32 && !options.Device.IsCuda)
+        {
+            throw new Graph.ConfigurationException(TrainingOptionsValidator.PrecisionFault(options.Precision));
+        }
+
         long? usedBefore = options.Device.IsCuda ? NvidiaDevice.Find(options.Device.Index)?.UsedBytes : null;
         ModelFacts facts = ModelFacts.Read(model);
         using TrainingSetup setup = TrainingSetup.Create(model, facts, AdapterSettings.Create(options), options, callback ?? NullCallback.Instance);
@@ -47,6 +52,7 @@ public static class StepBenchmark
         return new StepBenchmarkResult(seconds, (long)options.Batch * length, process.PeakWorkingSet64, setup.Engine.Parameters.Sum(p => p.ElementCount), loss)
         {
             DeviceBytes = deviceBytes,
+            DevicePeakBytes = setup.Engine.DeviceMemory?.Peak,
         };
     }
 

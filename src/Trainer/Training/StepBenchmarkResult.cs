@@ -11,6 +11,9 @@ public sealed record StepBenchmarkResult(IReadOnlyList<double> Seconds, long Tok
     /// <summary>By how much the memory in use on the GPU grew until the end; null on the processor. Arenas never shrink, so it is the peak.</summary>
     public long? DeviceBytes { get; init; }
 
+    /// <summary>The most bytes that tensors took on the GPU at a time, without what the CUDA libraries take; null on the processor and without native operators.</summary>
+    public long? DevicePeakBytes { get; init; }
+
     /// <summary>The median of the step times: unlike the mean, it does not see a step that something else disturbed.</summary>
     public double MedianSeconds => Seconds.Order().ElementAt(Seconds.Count / 2);
 

@@ -64,6 +64,9 @@ internal static class TrainingGraphSetup
             Packing = options.Packing,
             NeftuneAlpha = options.NeftuneAlpha,
             GradientCheckpointing = options.GradientCheckpointing,
+
+            // A GPU has less memory than a host, and passes over it are fast there.
+            RecomputesActivations = options.Device.IsCuda,
             Dialect = dialect,
             Seed = unchecked((int)options.Seed),
         });

@@ -127,6 +127,8 @@ internal sealed class TrainingLoop
             Stopwatch.GetElapsedTime(started).TotalSeconds)
         {
             Diverged = outcome,
+            DevicePeakBytes = _engine.DeviceMemory?.Peak,
+            DeviceReservedBytes = _engine.DeviceMemory?.Reserved,
         };
     }
 

@@ -71,6 +71,7 @@ internal sealed class TrainingSetup : IDisposable
             {
                 Device = options.Device,
                 UseTf32 = options.UseTf32,
+                UseCudaGraphs = options.UseCudaGraphs,
                 DeviceMemoryLimit = options.DeviceMemory * 1_000_000,
                 IntraOpThreads = options.Threads,
                 PrepackWeights = options.PrepackWeights,

@@ -46,7 +46,8 @@ internal static class BenchCommand
         {
             hidden, mlp, layers, heads, keyValueHeads, tied, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, engine, device, precision, tf32, profile,
         };
-        TrainingOptionFlags methodFlags = TrainingOptionFlags.Only(command, ["method", "dropout", "targets", "init-lora-weights", "optimizer", .. MethodCosts.OptionNames]);
+        TrainingOptionFlags methodFlags = TrainingOptionFlags.Only(
+            command, ["method", "dropout", "targets", "init-lora-weights", "optimizer", "gradient-checkpointing", "cuda-graphs", .. MethodCosts.OptionNames]);
         command.SetAction(result =>
         {
             LlamaModelOptions size = new()
@@ -90,7 +91,7 @@ internal static class BenchCommand
             $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, {options.Method ?? "lora"}{(options.Rank is int rank ? $" of rank {rank}" : "")}, base {OptionText.Name(options.Quantization)}, optimizer {options.Optimizer.Name}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, engine {OptionText.Name(options.Engine)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB{(result.DeviceBytes is long bytes ? $" and {bytes / 1e6:F0} MB on the GPU" : "")}, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
+            $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB{(result.DeviceBytes is long bytes ? $" and {bytes / 1e6:F0} MB on the GPU" : "")}{(result.DevicePeakBytes is long peak ? $" ({peak / 1e6:F0} MB of tensors)" : "")}, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
         return 0;
     }
 

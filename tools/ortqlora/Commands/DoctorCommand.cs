@@ -50,6 +50,28 @@ internal static class DoctorCommand
         yield return CustomOpLibrary.TryLoad(out CustomOpLibrary? library, out string? reason)
             ? ("Native operators", $"{library.Path}: {string.Join(", ", library.Operators)} ({library.CpuPath})")
             : ("Native operators", reason);
+        if (library is not null)
+        {
+            yield return ("CUDA kernels", CudaKernels(library, gpus.Count));
+        }
+    }
+
+    private static string CudaKernels(CustomOpLibrary library, int gpus)
+    {
+        if (library.CudaPath is null)
+        {
+            return library.CudaReason ?? "none";
+        }
+
+        string kernels = $"{library.CudaPath}: {string.Join(", ", library.CudaOperators)}";
+        try
+        {
+            return $"{kernels}; {string.Join("; ", Enumerable.Range(0, gpus).Select(library.DescribeCudaDevice).DefaultIfEmpty("no GPU to run them"))}";
+        }
+        catch (NativeOpException e)
+        {
+            return $"{kernels}; they cannot run here: {e.Message}";
+        }
     }
 
     private static string Instructions() =>

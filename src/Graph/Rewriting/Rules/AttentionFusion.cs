@@ -5,7 +5,7 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 
 /// <summary>
 /// <c>Softmax(scale * q * k^T + mask) * v</c> over heads of rank 4 becomes <c>ortqlora.Attention</c>. The scale may stand at
-/// the scores, at q or at k; the mask is added, or chosen by Where; keys and values that are repeated for grouped queries
+/// the scores, at q or at k; the mask is added, or chosen by Where, and the causal rule in it becomes an attribute; keys and values that are repeated for grouped queries
 /// are taken before the repetition, and heads before their transposition.
 /// </summary>
 /// <param name="compute">Attribute <c>compute</c> of the emitted operator.</param>
@@ -13,6 +13,8 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 internal sealed class AttentionFusion(string compute, Func<Value, bool> isTrained) : RewriteRule
 {
     private static readonly long[] SwapHeads = [0, 2, 1, 3];
+
+    private readonly CausalMask _causalMask = new();
 
     /// <inheritdoc/>
     public override IReadOnlyList<string> NativeOperators => ["Attention", "AttentionGrad"];
@@ -76,6 +78,12 @@ internal sealed class AttentionFusion(string compute, Func<Value, bool> isTraine
             (k, v) = (key, value);
         }
 
+        bool isCausal = false;
+        if (mask is not null && q.Shape![2].IsSameAs(k.Shape![2]) && _causalMask.Split(builder, mask) is { IsCausal: true } split)
+        {
+            (isCausal, mask) = split;
+        }
+
         Value y = node.Outputs[0];
         Value[] heads = [q, k, v];
         bool isSequenceFirst = heads.All(CanBeSequenceFirst);
@@ -87,7 +95,7 @@ internal sealed class AttentionFusion(string compute, Func<Value, bool> isTraine
             mask is null ? inputs : [.. inputs, mask],
             2,
             ("scale", (float)scale),
-            ("causal", 0),
+            ("causal", isCausal ? 1 : 0),
             ("layout", isSequenceFirst ? "bshd" : "bhsd"),
             ("compute", compute));
         if (!isSequenceFirst)

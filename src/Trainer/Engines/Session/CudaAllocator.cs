@@ -8,19 +8,20 @@ namespace OrtQLoRA.Trainer.Engines.Session;
 /// </summary>
 internal sealed class CudaAllocator : IArenaAllocator
 {
-    private readonly OrtAllocator _allocator;
-
     internal CudaAllocator(SessionFactory factory, ExecutionDevice device)
     {
         Info = new OrtMemoryInfo(OrtMemoryInfo.allocatorCUDA, OrtAllocatorType.DeviceAllocator, device.Index, OrtMemType.Default);
         Copy = new BlockSession(factory, BlockModels.Copy(), "copy");
         Fill = new BlockSession(factory, BlockModels.Zeros(), "clearing");
         Norm = new BlockSession(factory, BlockModels.SumOfSquares(), "norm");
-        _allocator = new OrtAllocator(Copy.Session, Info);
+        Memory = new OrtAllocator(Copy.Session, Info);
     }
 
     /// <summary>The GPU's memory.</summary>
     internal OrtMemoryInfo Info { get; }
+
+    /// <summary>The arena that gives it.</summary>
+    internal OrtAllocator Memory { get; }
 
     /// <summary>y = x, between the host and the device.</summary>
     internal BlockSession Copy { get; }
@@ -33,16 +34,20 @@ internal sealed class CudaAllocator : IArenaAllocator
 
     public IArenaMemory Allocate(long length)
     {
-        CudaMemory memory = new(this, OrtNativeApi.Allocate(_allocator, checked(length * sizeof(float))), length);
+        CudaMemory memory = new(this, OrtNativeApi.Allocate(Memory, checked(length * sizeof(float))), length);
         memory.Clear();
         return memory;
     }
 
-    internal void Free(nint address) => OrtNativeApi.Free(_allocator, address);
+    /// <summary>Memory of the device, not cleared.</summary>
+    /// <returns>Its address.</returns>
+    internal nint AllocateBytes(long byteLength) => OrtNativeApi.Allocate(Memory, Math.Max(1, byteLength));
+
+    internal void Free(nint address) => OrtNativeApi.Free(Memory, address);
 
     public void Dispose()
     {
-        _allocator.Dispose();
+        Memory.Dispose();
         Norm.Dispose();
         Fill.Dispose();
         Copy.Dispose();

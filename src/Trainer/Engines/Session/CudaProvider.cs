@@ -6,7 +6,11 @@ namespace OrtQLoRA.Trainer.Engines.Session;
 /// <summary>Puts ONNX Runtime's CUDA execution provider into session options.</summary>
 internal static class CudaProvider
 {
-    internal static void Append(SessionOptions session, EngineOptions options)
+    /// <summary>Appends the provider.</summary>
+    /// <param name="session">Options of the session to come.</param>
+    /// <param name="options">How sessions run.</param>
+    /// <param name="recordsGraphs">Whether runs of the session may be recorded as CUDA graphs.</param>
+    internal static void Append(SessionOptions session, EngineOptions options, bool recordsGraphs)
     {
         if (!ExecutionDevice.HasCudaProvider)
         {
@@ -27,6 +31,7 @@ internal static class CudaProvider
             ["arena_extend_strategy"] = "kSameAsRequested",
             ["do_copy_in_default_stream"] = "1",
             ["cudnn_conv_algo_search"] = "HEURISTIC",
+            ["enable_cuda_graph"] = recordsGraphs ? "1" : "0",
         };
         if (options.DeviceMemoryLimit > 0)
         {

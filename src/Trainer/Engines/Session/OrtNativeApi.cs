@@ -17,8 +17,15 @@ internal static unsafe class OrtNativeApi
     private const int AllocatorFreeIndex = 76;
     private const int ReleaseStatusIndex = 93;
     private const int AddExternalInitializersFromFilesInMemoryIndex = 279;
+    private const int GetKeyValueIndex = 297;
+    private const int ReleaseKeyValuePairsIndex = 300;
+    private const int AllocatorGetStatsIndex = 319;
+
+    /// <summary>C API version that brought AllocatorGetStats.</summary>
+    private const uint StatisticsVersion = 23;
 
     private static readonly Lazy<nint> Table = new(FindTable);
+    private static readonly Lazy<nint> StatisticsTable = new(() => Ask(StatisticsVersion));
 
     /// <summary>
     /// Lets a session find external data in memory: where the model refers to a file of that name, the runtime reads the
@@ -79,6 +86,39 @@ internal static unsafe class OrtNativeApi
         GC.KeepAlive(allocator);
     }
 
+    /// <summary>What an arena holds; null where the runtime or the allocator does not count.</summary>
+    internal static DeviceMemoryUsage? StatisticsOf(OrtAllocator allocator)
+    {
+        if (StatisticsTable.Value == 0)
+        {
+            return null;
+        }
+
+        nint* table = (nint*)StatisticsTable.Value;
+        var get = (delegate* unmanaged[Stdcall]<nint, nint*, nint>)table[AllocatorGetStatsIndex];
+        var value = (delegate* unmanaged[Stdcall]<nint, byte*, byte*>)table[GetKeyValueIndex];
+        var release = (delegate* unmanaged[Stdcall]<nint, void>)table[ReleaseKeyValuePairsIndex];
+        nint pairs;
+        ThrowIfFailed(get(allocator.DangerousGetHandle(), &pairs), "to count its memory");
+        GC.KeepAlive(allocator);
+        try
+        {
+            return Number(pairs, "MaxInUse"u8) is long peak && Number(pairs, "TotalAllocated"u8) is long reserved ? new DeviceMemoryUsage(peak, reserved) : null;
+        }
+        finally
+        {
+            release(pairs);
+        }
+
+        long? Number(nint from, ReadOnlySpan<byte> key)
+        {
+            fixed (byte* name = key)
+            {
+                return long.TryParse(Marshal.PtrToStringUTF8((nint)value(from, name)), System.Globalization.CultureInfo.InvariantCulture, out long number) ? number : null;
+            }
+        }
+    }
+
     private static void ThrowIfFailed(nint status, string what)
     {
         if (status == 0)
@@ -97,13 +137,19 @@ internal static unsafe class OrtNativeApi
 
     private static nint FindTable()
     {
+        nint table = Ask(ApiVersion);
+        return table != 0
+            ? table
+            : throw new EngineException($"The ONNX Runtime library in use is older than 1.{ApiVersion}; install 1.{ApiVersion} or later.", isUserError: true);
+    }
+
+    /// <summary>The functions of a version; 0 where the library is older.</summary>
+    private static nint Ask(uint version)
+    {
         // The managed package resolves the native library's name for its own assembly; ask in its name.
         nint library = NativeLibrary.Load("onnxruntime", typeof(InferenceSession).Assembly, null);
         var getBase = (delegate* unmanaged[Stdcall]<nint*>)NativeLibrary.GetExport(library, "OrtGetApiBase");
         var getApi = (delegate* unmanaged[Stdcall]<uint, nint>)getBase()[0];
-        nint table = getApi(ApiVersion);
-        return table != 0
-            ? table
-            : throw new EngineException($"The ONNX Runtime library in use is older than 1.{ApiVersion}; install 1.{ApiVersion} or later.", isUserError: true);
+        return getApi(version);
     }
 }

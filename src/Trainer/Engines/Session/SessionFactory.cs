@@ -25,14 +25,14 @@ internal sealed class SessionFactory
     /// <summary>Creates a session.</summary>
     /// <param name="model">The model; not changed.</param>
     /// <param name="role">What the session does, for messages.</param>
-    /// <param name="profile">Whether this is the session to profile, if profiling is asked for.</param>
-    internal InferenceSession Create(OnnxModel model, string role, bool profile = false)
+    /// <param name="isTraining">Whether this is the training session: the one to profile and to record as CUDA graphs, where that is asked for.</param>
+    internal InferenceSession Create(OnnxModel model, string role, bool isTraining = false)
     {
         OnnxModel clone = ModelCloner.Clone(model);
         WeightRematerialization.Run(clone.Graph);
         ExecutionOrder.Reverse(clone.Graph);
         byte[] bytes = _weights.Serialize(clone, out IReadOnlyCollection<string> shared);
-        using SessionOptions options = CreateOptions(profile);
+        using SessionOptions options = CreateOptions(isTraining);
         _weights.Provide(options, shared);
         try
         {
@@ -40,11 +40,15 @@ internal sealed class SessionFactory
         }
         catch (OnnxRuntimeException e)
         {
-            throw new EngineException($"ONNX Runtime {OrtEnv.Instance().GetVersionString()} refused the {role} model: {e.Message}", e);
+            string remedy = isTraining && RecordsGraphs ? " With CUDA graphs every operator must run on the GPU; leave out --cuda-graphs if this one does not." : "";
+            throw new EngineException($"ONNX Runtime {OrtEnv.Instance().GetVersionString()} refused the {role} model: {e.Message}{remedy}", e);
         }
     }
 
-    private SessionOptions CreateOptions(bool profile)
+    /// <summary>Whether the training session records CUDA graphs.</summary>
+    internal bool RecordsGraphs => _options.Device.IsCuda && _options.UseCudaGraphs;
+
+    private SessionOptions CreateOptions(bool isTraining)
     {
         SharedAllocator.Register();
         SessionOptions options = new()
@@ -70,7 +74,7 @@ internal sealed class SessionFactory
             options.AddSessionConfigEntry(key, value);
         }
 
-        if (profile && _options.ProfilePrefix is string prefix)
+        if (isTraining && _options.ProfilePrefix is string prefix)
         {
             options.ProfileOutputPathPrefix = prefix;
             options.EnableProfiling = true;
@@ -79,7 +83,7 @@ internal sealed class SessionFactory
         _options.CustomOps?.Register(options);
         if (_options.Device.IsCuda)
         {
-            CudaProvider.Append(options, _options);
+            CudaProvider.Append(options, _options, isTraining && RecordsGraphs);
         }
 
         return options;
