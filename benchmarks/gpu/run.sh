@@ -1,22 +1,26 @@
 #!/usr/bin/env bash
 # Builds the operators with their CUDA kernels, tests them on the GPU of this machine, runs the tests under
-# compute-sanitizer, times the kernels beside cuBLAS and, where they are there, the Python peers; writes one results file.
+# compute-sanitizer, times the kernels beside cuBLAS, whole training steps and, where they are there, the Python peers; writes
+# one results file.
 #
-#   benchmarks/gpu/run.sh [--out FILE] [--build DIR] [--no-build] [--peers DIR] [--quick]
+#   benchmarks/gpu/run.sh [--out FILE] [--build DIR] [--no-build] [--program FILE] [--peers DIR] [--quick]
 #
 #   --out FILE    results, Markdown (default: artifacts/gpu-results.md)
 #   --build DIR   CMake's build folder (default: cuda-ops/build/gpu)
 #   --no-build    take what is in that folder
+#   --program FILE  ortqlora.dll of a build with -p:OrtFlavor=Gpu, for the steps (default: the repository's Release build, if there)
 #   --peers DIR   folder with gemm.py and lora_step.py (default: ../shared/peers/gpu beside the repository, if there)
 #   --quick       fewer shapes, no peers
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$root/artifacts/gpu-results.md build=$root/cuda-ops/build/gpu peers=$root/../shared/peers/gpu
+program=$root/tools/ortqlora/bin/Release/net10.0/ortqlora.dll
 compile=1 quick=0
 while [ $# -gt 0 ]; do
   case $1 in
     --out) out=$2; shift ;;
     --build) build=$2; shift ;;
+    --program) program=$2; shift ;;
     --peers) peers=$2; shift ;;
     --no-build) compile=0 ;;
     --quick) quick=1 ;;
@@ -69,6 +73,22 @@ if command -v compute-sanitizer >/dev/null; then
 else
   say "" "compute-sanitizer is not on the path: memory and race checks were not run."
 fi
+# A step of a Llama shape with LoRA of rank 16 on all linear layers, bf16 over an int8 base.
+step() {
+  local title=$1
+  shift
+  block "Step: $title" env ORTQLORA_OPS_LIBRARY="$build/libortqlora_ops.so" dotnet "$program" bench step "$@" \
+    --vocab 128256 --chunk-tokens 65536 --quant eetq --device cuda --precision bf16
+}
+llama_1b=(--hidden 2048 --mlp 8192 --layers 16 --heads 32 --kv-heads 8 --tied)
+llama_8b=(--hidden 4096 --mlp 14336 --layers 32 --heads 32 --kv-heads 8)
+if [ -f "$program" ] && command -v dotnet >/dev/null; then
+  step "1B, 1 x 512, CUDA graphs" "${llama_1b[@]}" --batch 1 --length 512 --cuda-graphs
+  step "1B, 8 x 1024" "${llama_1b[@]}" --batch 8 --length 1024
+  [ "$quick" = 1 ] || step "8B, 4 x 1024, recomputation" "${llama_8b[@]}" --batch 4 --length 1024 --gradient-checkpointing
+else
+  say "" "No steps: $program or dotnet is missing."
+fi
 if [ "$quick" = 1 ]; then
   block "Products beside cuBLAS bf16" "$build/bench/bench_gemm_cuda" --shapes 4096x4096,2048x8192 --rows 1,16,64,512,2048
   block "Attention" "$build/bench/bench_attention_cuda" --shapes 8x32x32x1024x64
@@ -83,6 +103,7 @@ else
     block "Peer: gemm.py" python3 "$peers/gemm.py"
     block "Peer: 1B, 8 x 1024" python3 "$peers/lora_step.py" --model 1b --batch 8 --seq 1024 --variant bf16 compile liger
     block "Peer: 1B, 1 x 512" python3 "$peers/lora_step.py" --model 1b --batch 1 --seq 512 --variant bf16 liger
+    block "Peer: 8B, 4 x 1024, recomputation" python3 "$peers/lora_step.py" --model 8b --batch 4 --seq 1024 --checkpointing --variant liger
   else
     say "" "No peers: $peers/gemm.py or PyTorch is missing."
   fi

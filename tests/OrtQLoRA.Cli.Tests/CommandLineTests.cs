@@ -93,6 +93,12 @@ public sealed class CommandLineTests
     }
 
     [TestMethod]
+    [DataRow("--precision bf16 needs a GPU", "--precision", "bf16")]
+    [DataRow("--cuda-graphs records what runs on an NVIDIA GPU", "--cuda-graphs")]
+    public void BenchStep_WhatNeedsAGpuOnTheProcessor_IsRefused(string message, params string[] flags) =>
+        StringAssert.Contains(CommandLine.Fail(["bench", "step", "--hidden", "32", "--heads", "2", .. flags]), message);
+
+    [TestMethod]
     [DataRow("dora", "--rank", "2")]
     [DataRow("adalora", "--init-r", "4", "--target-r", "2")]
     [DataRow("ia3")]

@@ -52,8 +52,9 @@ internal sealed class TransposedTensor : ITensor
 
         // Square blocks keep both sides of the exchange in the cache.
         const int Block = 32;
-        for (int top = 0; top < rows; top += Block)
+        Parallel.For(0, (rows + Block - 1) / Block, block =>
         {
+            int top = block * Block;
             for (int left = 0; left < columns; left += Block)
             {
                 for (int r = top; r < Math.Min(top + Block, rows); r++)
@@ -64,7 +65,7 @@ internal sealed class TransposedTensor : ITensor
                     }
                 }
             }
-        }
+        });
 
         return result;
     }

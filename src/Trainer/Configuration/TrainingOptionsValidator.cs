@@ -75,8 +75,7 @@ internal static class TrainingOptionsValidator
             $"--method full trains every weight, which leaves --quant {OptionText.Name(o.Quantization)} none to freeze; choose what to train with --targets, or pass --quant none.");
 
         Require(o.QuantExclude is null || o.Quantization != QuantizationKind.None, "--quant-exclude leaves layers out of --quant, which is none; pass --quant eetq too.");
-        Require(o.Precision == ComputePrecision.Fp32 || o.Device.IsCuda, PrecisionFault(o.Precision));
-        Require(!o.UseCudaGraphs || o.Device.IsCuda, "--cuda-graphs records what runs on an NVIDIA GPU; pass --device cuda too, or leave it out.");
+        faults.AddRange(DeviceFaults(o));
         Require(o.DeviceMemory >= 0, $"--device-memory is {o.DeviceMemory}; it must be 0 (no limit) or a number of megabytes.");
         Require(o.Batch > 0, $"--batch is {o.Batch}; it must be at least 1.");
         Require(IsPositive(o.SimilarityScale), $"--similarity-scale is {o.SimilarityScale}; it must be a number above 0.");
@@ -99,9 +98,19 @@ internal static class TrainingOptionsValidator
         return faults;
     }
 
-    /// <summary>What is wrong with a half precision on the processor.</summary>
-    internal static string PrecisionFault(ComputePrecision precision) =>
-        $"--precision {OptionText.Name(precision)} needs a GPU (--device cuda): ONNX Runtime has no such products on the processor. Native int8 products compute in bf16 there with --quant eetq --compute bf16.";
+    /// <summary>What is asked for that the device cannot do.</summary>
+    internal static IEnumerable<string> DeviceFaults(TrainingOptions o)
+    {
+        if (o.Precision != ComputePrecision.Fp32 && !o.Device.IsCuda)
+        {
+            yield return $"--precision {OptionText.Name(o.Precision)} needs a GPU (--device cuda): ONNX Runtime has no such products on the processor. Native int8 products compute in bf16 there with --quant eetq --compute bf16.";
+        }
+
+        if (o.UseCudaGraphs && !o.Device.IsCuda)
+        {
+            yield return "--cuda-graphs records what runs on an NVIDIA GPU; pass --device cuda too, or leave it out.";
+        }
+    }
 
     private static void ValidateCourse(TrainingOptions o, Action<bool, string> require)
     {

@@ -17,11 +17,12 @@ public static class StepBenchmark
     /// <param name="warmup">Steps before the timed ones.</param>
     /// <param name="steps">Steps to time.</param>
     /// <param name="callback">Is told the stages; null for nobody.</param>
+    /// <exception cref="Graph.ConfigurationException">The options ask for what the device cannot do, or do not fit the model.</exception>
     public static StepBenchmarkResult Run(OnnxModel model, TrainingOptions options, int length, int warmup, int steps, ITrainingCallback? callback = null)
     {
-        if (options.Precision != ComputePrecision.Fp32 && !options.Device.IsCuda)
+        if (TrainingOptionsValidator.DeviceFaults(options).ToArray() is { Length: > 0 } faults)
         {
-            throw new Graph.ConfigurationException(TrainingOptionsValidator.PrecisionFault(options.Precision));
+            throw new Graph.ConfigurationException(faults);
         }
 
         long? usedBefore = options.Device.IsCuda ? NvidiaDevice.Find(options.Device.Index)?.UsedBytes : null;

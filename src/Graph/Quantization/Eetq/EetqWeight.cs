@@ -133,8 +133,9 @@ public sealed class EetqWeight : IQuantizedWeight
         // Tiles that stay in the first-level cache on both sides.
         const int Tile = 64;
         byte[] result = new byte[matrix.Length];
-        for (int top = 0; top < rows; top += Tile)
+        Parallel.For(0, (rows + Tile - 1) / Tile, tile =>
         {
+            int top = tile * Tile;
             for (int left = 0; left < columns; left += Tile)
             {
                 for (int r = top; r < Math.Min(top + Tile, rows); r++)
@@ -145,7 +146,7 @@ public sealed class EetqWeight : IQuantizedWeight
                     }
                 }
             }
-        }
+        });
 
         return result;
     }

@@ -7,6 +7,10 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 /// Takes the causal rule, key position at most query position, out of a mask <c>Where(a And b And ..., 0, low)</c>, so that no mask of
 /// queries by keys has to be made and read. What is left is a condition by which keys are visible, or nothing.
 /// </summary>
+/// <remarks>
+/// A query that sees no key, a padded place before a text, then gives 0, where the addend gave it the mean of all values. Neither means
+/// anything: keys of padded places are hidden from all others, and their labels do not count.
+/// </remarks>
 internal sealed class CausalMask
 {
     private readonly Dictionary<Value, (bool IsCausal, Value? Visible)> _known = [];
