@@ -122,6 +122,12 @@ TEST(ForwardAndBackwardMatchFloat64) {
 
 TEST(LongReductionsAreCutAndAdded) { CheckLayer(3, 4500, 600, 17); }
 
+// Wide rows are converted a block of some hundreds at a time; sums over rows go on from block to block.
+TEST(BlocksOfWideRowsAreAdded) {
+  CheckLayer(2000, 1100, 32, 4);
+  CheckLayer(2000, 32, 1100, 4);
+}
+
 TEST(NoRowsGiveZeroGradients) {
   const Layer layer(0, 40, 24, 4);
   Serial serial;

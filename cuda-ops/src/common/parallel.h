@@ -8,8 +8,8 @@
 namespace ortqlora {
 
 // The thread pool a kernel runs on: ONNX Runtime's own inside a session (ort_op.h), a small pool in tests
-// and benchmarks. Kernels split their outputs over tasks and never a sum, so that results do not depend on
-// the number of threads.
+// and benchmarks. Kernels split their outputs over tasks, and sums at most into parts that depend on the
+// sizes alone, so that results do not depend on the number of threads.
 class Parallel {
  public:
   virtual ~Parallel() = default;
