@@ -4,6 +4,7 @@ using OrtQLoRA.CustomOps;
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.IR;
+using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Data;
@@ -67,6 +68,23 @@ public static class ExportVerifier
         }
 
         return Math.Sqrt(difference / norm);
+    }
+
+    /// <summary>
+    /// Why ONNX Runtime does not run a run's base model, or null if it does. Of bfloat16 models the CPU provider
+    /// knows few operators; what was made of them can then not be run either, and is no worse for it.
+    /// </summary>
+    public static string? WhyBaseDoesNotRun(RunFolder run)
+    {
+        try
+        {
+            using InferenceSession session = Open(ModelFolder.Resolve(run.ReadOptions().Model), usesOperators: false);
+            return null;
+        }
+        catch (EngineException e)
+        {
+            return e.InnerException?.Message ?? e.Message;
+        }
     }
 
     // Fused attention gives padded places results of its own, in rows that the data pad themselves too.

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Adapters;
@@ -37,7 +38,7 @@ internal sealed class InitialValues
         }
 
         known.UnionWith(plan.SavedWeights.Select(s => s.FileKey));
-        known.UnionWith(plan.Duplicates.Keys);
+        known.UnionWith(plan.Duplicates.Keys.Select(PeftKeys.Normalise));
         faults.AddRange(_tensors.Keys.Where(k => !known.Contains(k)).Order(StringComparer.Ordinal).Select(k => $"'{k}' belongs to no parameter of this adapter"));
         if (faults.Count > 0)
         {

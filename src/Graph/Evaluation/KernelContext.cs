@@ -6,7 +6,7 @@ namespace OrtQLoRA.Graph.Evaluation;
 public sealed class KernelContext
 {
     private readonly IReadOnlyDictionary<string, NodeAttribute>? _callerAttributes;
-    private readonly Func<OnnxGraph, IReadOnlyList<ReferenceTensor?>> _runSubgraph;
+    private readonly Func<OnnxGraph, IReadOnlyList<ReferenceTensor?>, IReadOnlyList<ReferenceTensor?>> _runSubgraph;
 
     internal KernelContext(
         Node node,
@@ -14,7 +14,7 @@ public sealed class KernelContext
         IReadOnlyList<ReferenceTensor?> inputs,
         EvaluationMode mode,
         IReadOnlyDictionary<string, NodeAttribute>? callerAttributes,
-        Func<OnnxGraph, IReadOnlyList<ReferenceTensor?>> runSubgraph)
+        Func<OnnxGraph, IReadOnlyList<ReferenceTensor?>, IReadOnlyList<ReferenceTensor?>> runSubgraph)
     {
         Node = node;
         Opset = opset;
@@ -86,7 +86,9 @@ public sealed class KernelContext
         ?? throw Error($"the shapes {string.Join(" and ", tensors.Select(t => $"[{string.Join(", ", t.Dims)}]"))} cannot be broadcast together");
 
     /// <summary>Evaluates a subgraph of the node; it sees the values around the node.</summary>
-    public IReadOnlyList<ReferenceTensor?> Run(OnnxGraph subgraph) => _runSubgraph(subgraph);
+    /// <param name="subgraph">The subgraph.</param>
+    /// <param name="inputs">Values of its inputs, in their order.</param>
+    public IReadOnlyList<ReferenceTensor?> Run(OnnxGraph subgraph, params IReadOnlyList<ReferenceTensor?> inputs) => _runSubgraph(subgraph, inputs);
 
     /// <summary>An error that names the node.</summary>
     public GraphException Error(string message) => new($"{Node.Describe()}: {message}.");

@@ -32,6 +32,8 @@ public sealed class KernelRegistry
         PoolingKernels.Register(this);
         QuantizationKernels.Register(this);
         ControlFlowKernels.Register(this);
+        RecurrentKernels.Register(this);
+        ResizeKernels.Register(this);
         RandomKernels.Register(this);
         ContribKernels.Register(this);
     }

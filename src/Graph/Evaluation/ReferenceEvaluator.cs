@@ -104,7 +104,7 @@ public sealed class ReferenceEvaluator
                     $"Register one in {nameof(KernelRegistry)} or decompose the operator first.");
         }
 
-        KernelContext context = new(node, frame.Opset(node.Domain), inputs, _mode, frame.CallerAttributes, g => RunSubgraph(g, frame));
+        KernelContext context = new(node, frame.Opset(node.Domain), inputs, _mode, frame.CallerAttributes, (g, fed) => RunSubgraph(g, fed, frame));
         IReadOnlyList<ReferenceTensor?> outputs = Compute(kernel, context);
         return _mode == EvaluationMode.Typed ? [.. outputs.Select(o => o?.Rounded())] : outputs;
     }
@@ -127,12 +127,17 @@ public sealed class ReferenceEvaluator
         }
     }
 
-    private ReferenceTensor?[] RunSubgraph(OnnxGraph subgraph, Frame frame)
+    private ReferenceTensor?[] RunSubgraph(OnnxGraph subgraph, IReadOnlyList<ReferenceTensor?> inputs, Frame frame)
     {
         // Values made by an earlier run of the same subgraph must not count as fed.
         foreach (Value value in subgraph.Nodes.SelectMany(n => n.Outputs))
         {
             frame.Values.Remove(value);
+        }
+
+        for (int i = 0; i < inputs.Count && i < subgraph.Inputs.Count; i++)
+        {
+            frame.Values[subgraph.Inputs[i]] = inputs[i];
         }
 
         RunGraph(subgraph, subgraph.Outputs, frame);

@@ -128,10 +128,15 @@ public sealed class GradientContext
             return known;
         }
 
+        string stem = Node.Outputs.FirstOrDefault(o => o.Name.Length > 0)?.Name ?? Node.Name;
         if (index < Node.Outputs.Count)
         {
-            throw new GraphException(
-                $"The gradient of {Node.Describe()} needs its output {index} ({suffix}), which the model leaves out although later outputs are there. Name that output in the model.");
+            Value leftOut = Node.Outputs[index];
+            string name = Builder.Graph.Names.Reserve($"{stem}_{suffix}");
+            Builder.Graph.Names.Release(name);
+            leftOut.Name = name;
+            leftOut.Type = type;
+            return leftOut;
         }
 
         while (Node.Outputs.Count < index)
@@ -139,7 +144,7 @@ public sealed class GradientContext
             Node.AddOutput("");
         }
 
-        return Node.AddOutput(Builder.Graph.Names.Reserve($"{Node.Outputs[0].Name}_{suffix}"), type);
+        return Node.AddOutput(Builder.Graph.Names.Reserve($"{stem}_{suffix}"), type);
     }
 
     /// <summary>An error that says that the rule does not handle this form of the operator.</summary>

@@ -32,6 +32,7 @@ public sealed class GradientRuleRegistry
         SoftmaxRules.Register(rules);
         NormalizationRules.Register(rules);
         ConvolutionRules.Register(rules);
+        RecurrentRules.Register(rules);
         LossRules.Register(rules);
         return rules;
     }

@@ -7,7 +7,7 @@ internal static class UntrainableOps
 {
     private const string Dynamic = "It computes on activations that are rounded to integers, and nothing right behind it brings the result back by the scales (Cast and Mul, as ONNX Runtime's dynamic quantization writes), so that no gradient can be passed straight through. Quantize the float model with DequantizeLinear and QuantizeLinear around float operators (QDQ format), or train the float model and quantize it afterwards";
     private const string Static = "It computes on quantized activations as one operator (QOperator format), which has no gradient. Quantize the float model in QDQ format (quant_format=QuantFormat.QDQ), where a gradient is passed straight through the rounding, or train the float model and quantize it afterwards";
-    private const string Recurrent = "Recurrent cells are not differentiated. Take the layers behind it as targets, or export the cell unrolled into MatMul, Sigmoid and Tanh for the sequence length to be trained";
+    private const string Recurrent = "Recurrent cells with attention are not differentiated. Take the layers behind it as targets, or export the cell unrolled into MatMul, Sigmoid and Tanh for the sequence length to be trained";
     private const string Loop = "Loops are not differentiated. Export the model for a fixed number of rounds, so that the exporter unrolls them, or take the layers behind it as targets";
     private const string Search = "It generates text around a decoder held inside. Train the decoder's own model, not the search around it";
 
@@ -33,9 +33,6 @@ internal static class UntrainableOps
         ["QLinearAveragePool"] = Static,
         ["QLinearGlobalAveragePool"] = Static,
         ["QuantizeLinear"] = "Its result is not read by a DequantizeLinear with the same scale and zero point, through which a gradient could be passed straight. Put one behind it (QDQ format), or train the float model and quantize it afterwards",
-        ["LSTM"] = Recurrent,
-        ["GRU"] = Recurrent,
-        ["RNN"] = Recurrent,
         ["AttnLSTM"] = Recurrent,
         ["Loop"] = Loop,
         ["Scan"] = Loop,

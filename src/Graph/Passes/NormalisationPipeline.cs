@@ -27,6 +27,7 @@ public static class NormalisationPipeline
         new VerificationPass(),
         new FunctionInliningPass(),
         new ConstantToInitializerPass(),
+        new SequenceEliminationPass(),
         new InitializerInputsPass(),
         new ShapeInferencePass(),
         new BFloat16WideningPass(),

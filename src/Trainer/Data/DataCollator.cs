@@ -80,7 +80,7 @@ public sealed class DataCollator
                 return example.Target?.Values.Length ?? 0;
             default:
                 long counted = 0;
-                for (int i = _task == TrainingTask.CausalLm ? 1 : 0; i < (example.DecoderInputIds ?? example.InputIds).Length; i++)
+                for (int i = _task == TrainingTask.CausalLm ? 1 : 0; i < (HasOwnLabels(example) ? example.Labels! : example.InputIds).Length; i++)
                 {
                     counted += example.LabelAt(i) != TrainingExample.IgnoreIndex ? 1 : 0;
                 }
@@ -124,7 +124,8 @@ public sealed class DataCollator
             ArtifactNames.Labels when _task == TrainingTask.SequenceClassification =>
                 TensorPacking.Pack(input, [examples.Count], examples.Select(e => e.Label ?? 0).ToArray().AsSpan()),
             ArtifactNames.Labels when _task == TrainingTask.Embedding => TensorPacking.Pack(input, [examples.Count], PositiveRows(examples).AsSpan()),
-            ArtifactNames.Labels when HasDecoder(examples) => DecoderTokens(input, examples, TrainingExample.IgnoreIndex, (e, i) => e.Labels![i]),
+            ArtifactNames.Labels when HasOwnLabels(examples[0]) => Tokens(
+                input, examples, examples.Max(e => e.Labels!.Length), TrainingExample.IgnoreIndex, e => e.Labels!.Length, (e, i) => e.Labels![i]),
             ModelInput.DecoderInputIds when HasDecoder(examples) => DecoderTokens(input, examples, _padId, (e, i) => e.DecoderInputIds![i]),
             ModelInput.DecoderAttentionMask when HasDecoder(examples) => DecoderTokens(input, examples, 0, (_, _) => 1),
             ArtifactNames.Labels => Tokens(input, examples, length, TrainingExample.IgnoreIndex, (e, i) => e.LabelAt(i)),
@@ -146,6 +147,9 @@ public sealed class DataCollator
 
         return Tokens(input, examples, length, padding, e => e.InputIds.Length, value);
     }
+
+    // Labels of a decoder, or of a model that reads no tokens (features, sounds): a sequence of a length of their own.
+    private static bool HasOwnLabels(TrainingExample example) => example.Labels is not null && (example.DecoderInputIds is not null || example.InputIds.Length == 0);
 
     private static bool HasDecoder(IReadOnlyList<TrainingExample> examples) => examples[0].DecoderInputIds is not null;
 

@@ -46,7 +46,7 @@ internal sealed class ExampleParser
             line.RequireLength(key, values, ids.Length);
         }
 
-        long[]? labels = PerToken ? text.Labels ?? ReadTokenLabels(line, HasDecoder ? null : ids.Length) : null;
+        long[]? labels = PerToken ? text.Labels ?? ReadTokenLabels(line, HasDecoder || !_requirements.NeedsTokens ? null : ids.Length) : null;
         long[]? decoderIds = HasDecoder && labels is not null ? ReadDecoderInputs(line, labels) : null;
         Range kept = Kept(line.Source, ids.Length);
         return new TrainingExample
@@ -56,7 +56,7 @@ internal sealed class ExampleParser
             AttentionMask = mask?[kept],
             TokenTypeIds = segments?[kept],
             PositionIds = positions?[kept],
-            Labels = decoderIds is null ? labels?[kept] : labels,
+            Labels = decoderIds is null && _requirements.NeedsTokens ? labels?[kept] : labels,
             DecoderInputIds = decoderIds,
             Label = _requirements.Task == TrainingTask.SequenceClassification ? ReadClass(line) : null,
             Target = _requirements.Task == TrainingTask.Regression ? ReadTarget(line) : null,

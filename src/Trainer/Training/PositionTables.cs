@@ -35,10 +35,11 @@ internal static class PositionTables
 
             counts |= value.IsGraphInput || value.Producer?.OpType == "Range" || (value.Initializer is { } content && IsCounting(content));
 
-            // What is taken of a shape is no token's value.
+            // What is taken of a shape is no token's value, and what is read from a table (a buffer of segments) is the table's, wherever it is read.
             if (value.Producer is { } producer && producer.OpType is not ("Shape" or "Size"))
             {
-                foreach (Value? input in producer.Inputs)
+                bool isLookup = producer.OpType is "Gather" or "GatherElements" or "GatherND";
+                foreach (Value? input in isLookup ? producer.Inputs.Take(1) : producer.Inputs)
                 {
                     if (input is not null)
                     {

@@ -9,10 +9,10 @@ namespace OrtQLoRA.Graph.Tests.Evaluation;
 [TestClass]
 public sealed class OnnxRuntimeAgreementTests
 {
-    /// <summary>Random operators have no common numbers; If has a test of its own.</summary>
+    /// <summary>Random operators have no common numbers; If has a test of its own, and Scan runs in the gradients of recurrent layers, which are compared with ONNX Runtime's.</summary>
     private static readonly (string Domain, string OpType)[] CheckedElsewhere =
     [
-        ("", "RandomUniform"), ("", "RandomUniformLike"), ("", "RandomNormal"), ("", "RandomNormalLike"), ("", "Bernoulli"), ("", "If"),
+        ("", "RandomUniform"), ("", "RandomUniformLike"), ("", "RandomNormal"), ("", "RandomNormalLike"), ("", "Bernoulli"), ("", "If"), ("", "Scan"),
     ];
 
     public static IEnumerable<object[]> ElementwiseRows => ElementwiseCases.All().Select(c => new object[] { c });
@@ -26,6 +26,8 @@ public sealed class OnnxRuntimeAgreementTests
     public static IEnumerable<object[]> ProductRows => ProductCases.All().Select(c => new object[] { c });
 
     public static IEnumerable<object[]> NormalizationRows => NormalizationCases.All().Select(c => new object[] { c });
+
+    public static IEnumerable<object[]> RecurrentRows => RecurrentCases.All().Select(c => new object[] { c });
 
     public static IEnumerable<object[]> WindowRows => WindowCases.All().Select(c => new object[] { c });
 
@@ -54,6 +56,10 @@ public sealed class OnnxRuntimeAgreementTests
     public void Run_NormalizationOperator_AgreesWithOnnxRuntime(OrtCase row) => Check(row);
 
     [TestMethod]
+    [DynamicData(nameof(RecurrentRows))]
+    public void Run_RecurrentOperator_AgreesWithOnnxRuntime(OrtCase row) => Check(row);
+
+    [TestMethod]
     [DynamicData(nameof(WindowRows))]
     public void Run_WindowOperator_AgreesWithOnnxRuntime(OrtCase row) => Check(row);
 
@@ -61,7 +67,7 @@ public sealed class OnnxRuntimeAgreementTests
     public void Kernels_ThatOnnxRuntimeCanCheck_HaveRows()
     {
         OrtCase[] rows =
-            [.. ElementwiseCases.All(), .. ShapeCases.All(), .. ReductionCases.All(), .. IndexCases.All(), .. ProductCases.All(), .. NormalizationCases.All(), .. WindowCases.All()];
+            [.. ElementwiseCases.All(), .. ShapeCases.All(), .. ReductionCases.All(), .. IndexCases.All(), .. ProductCases.All(), .. NormalizationCases.All(), .. RecurrentCases.All(), .. WindowCases.All()];
         (string, string)[] missing = [.. new KernelRegistry().Operators.Except(rows.Select(r => (r.Domain, r.OpType))).Except(CheckedElsewhere)];
         Assert.IsEmpty(missing, $"Add rows for {string.Join(", ", missing)}.");
     }

@@ -12,6 +12,6 @@ internal static partial class GradientCheckTable
     public static IReadOnlyList<GradientRow> Rows { get; } =
     [
         .. Elementwise(), .. Activations(), .. Selections(), .. Shapes(), .. Slices(), .. Indexing(), .. Reductions(), .. MatrixProducts(),
-        .. Softmaxes(), .. Normalizations(), .. Convolutions(), .. Losses(),
+        .. Softmaxes(), .. Normalizations(), .. Convolutions(), .. Recurrent(), .. Resizing(), .. Losses(),
     ];
 }

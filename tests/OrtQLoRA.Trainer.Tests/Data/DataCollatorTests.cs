@@ -46,6 +46,17 @@ public sealed class DataCollatorTests
     }
 
     [TestMethod]
+    public void Collate_LabelsOfAModelWithoutTokens_KeepTheirOwnLength()
+    {
+        DataCollator collator = new(Inputs("labels"), TrainingTask.TokenClassification);
+
+        Batch batch = collator.Collate([new() { Source = new("f", 1), InputIds = [], Labels = [1, -100, 2] }, new() { Source = new("f", 2), InputIds = [], Labels = [4] }]);
+
+        CollectionAssert.AreEqual(new long[] { 1, -100, 2, 4, -100, -100 }, batch.Inputs["labels"].ToInt64s());
+        Assert.AreEqual(3, batch.CountedTargets);
+    }
+
+    [TestMethod]
     public void Collate_ElementTypesOfTheModel_AreMet()
     {
         ModelInput[] inputs = [new("input_ids", DataType.Int32, TokenShape), new("attention_mask", DataType.Float, TokenShape)];

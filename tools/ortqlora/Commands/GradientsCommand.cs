@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json;
 using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.IR;
@@ -45,6 +46,12 @@ internal static class GradientsCommand
                 tensors,
                 names,
                 new EngineOptions { IntraOpThreads = result.GetValue(threads) });
+            if (!double.IsFinite(value))
+            {
+                throw new ConfigurationException(
+                    $"The loss of this batch is {value.ToString(CultureInfo.InvariantCulture)}, so that it has no gradient. Look for values that are not finite among the batch's inputs and the model's weights, and for labels that are all ignored (-100).");
+            }
+
             SafetensorsWriter.Write(result.GetValue(output)!, gradients.Select(g => KeyValuePair.Create(g.Key, (ITensor)g.Value)));
             context.Output.WriteLine($"Wrote {gradients.Count} gradients to {result.GetValue(output)}");
             context.Output.WriteLine(JsonSerializer.Serialize(new { loss = value }));

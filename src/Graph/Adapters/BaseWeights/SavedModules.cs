@@ -26,8 +26,11 @@ internal static class SavedModules
     }
 
     /// <summary>The trained weights; each module gets a copy of its own.</summary>
-    public static IEnumerable<TrainedWeight> Train(LinearSites sites, IReadOnlyList<string> entries) =>
-        Find(sites, entries).Select(f => new TrainedWeight(f.Parameter, PeftKeys.Of(f.Parameter.Name), IsCopy: true));
+    /// <param name="sites">The model.</param>
+    /// <param name="entries">What <c>modules_to_save</c> names.</param>
+    /// <param name="prefix">What the keys begin with.</param>
+    public static IEnumerable<TrainedWeight> Train(LinearSites sites, IReadOnlyList<string> entries, string prefix = PeftKeys.Prefix) =>
+        Find(sites, entries).Select(f => new TrainedWeight(f.Parameter, prefix + f.Parameter.Name, IsCopy: true));
 
     /// <summary>The outermost module on a parameter's path that an entry means, or null.</summary>
     public static string? Owner(string parameter, IReadOnlyList<string> entries)

@@ -208,7 +208,9 @@ public sealed class LoraPlan : AdapterPlan
     {
         string module = SavedModules.Find(sites, Config.AllModulesToSave).First(f => f.Parameter == parameter).ModulePath;
         string rest = parameter.Name[(module.Length + 1)..];
-        _duplicates[PeftKeys.Of($"{module}.modules_to_save.{rest}")] = PeftKeys.Of(parameter.Name);
+        // It takes the adapter's name out of a key only right before the parameter.
+        string copy = rest.Contains('.', StringComparison.Ordinal) ? "modules_to_save.default" : "modules_to_save";
+        _duplicates[PeftKeys.Of($"{module}.{copy}.{rest}")] = PeftKeys.Of(parameter.Name);
         _savedWeights.Add(new SavedWeight(parameter, PeftKeys.Of($"{module}.original_module.{rest}")));
     }
 

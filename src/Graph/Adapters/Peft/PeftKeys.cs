@@ -8,6 +8,9 @@ public static partial class PeftKeys
     /// <summary>What PEFT puts before every module path.</summary>
     public const string Prefix = "base_model.model.";
 
+    /// <summary>The prefix in files of prompt and prefix tuning, which have no wrapper around the model's modules.</summary>
+    public const string PromptPrefix = "base_model.";
+
     /// <summary>The key of a parameter under its name in the base model.</summary>
     public static string Of(string parameter) => Prefix + parameter;
 

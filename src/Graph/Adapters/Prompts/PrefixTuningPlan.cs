@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters.BaseWeights;
+using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Linears;
 
@@ -28,7 +29,7 @@ internal sealed class PrefixTuningPlan : AdapterPlan
         VirtualTokenInputs.TokenEmbeddings(sites);
         _count = config.VirtualTokens;
         (_layers, _heads, _headSize) = sizes;
-        TrainedWeights = [.. SavedModules.Train(sites, config.AllModulesToSave)];
+        TrainedWeights = [.. SavedModules.Train(sites, config.AllModulesToSave, PeftKeys.PromptPrefix)];
         _prefix = new AdapterTensor(
             "prompt_embeddings", "prompt_embeddings", [_count, 2L * _layers * _heads * _headSize], (start, values) => start.Random.FillGaussian(values, 1))
         {

@@ -1,4 +1,5 @@
 using OrtQLoRA.Graph.Adapters.BaseWeights;
+using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.LinearAlgebra;
 using OrtQLoRA.Graph.Linears;
@@ -17,7 +18,7 @@ internal sealed class PromptTuningPlan : AdapterPlan
     {
         _count = config.VirtualTokens;
         _sites = VirtualTokenInputs.TokenEmbeddings(sites);
-        TrainedWeights = [.. SavedModules.Train(sites, config.AllModulesToSave)];
+        TrainedWeights = [.. SavedModules.Train(sites, config.AllModulesToSave, PeftKeys.PromptPrefix)];
         LinearModule embedding = sites.Find(_sites[0].ModulePath)!;
         _rows = new AdapterTensor("prompt_embeddings", "prompt_embeddings", [_count, embedding.OutFeatures], (start, values) => Start(config, embedding, start, values))
         {

@@ -50,6 +50,9 @@ internal sealed class TokenRows
         Tensor = new AdapterTensor(name, PeftKeys.Of(name), [_indices.Length, embedding.OutFeatures], (_, values) => BaseRows().Values.CopyTo(values));
     }
 
+    /// <summary>Output heads that are tied to the embedding.</summary>
+    public IReadOnlyList<LinearModule> Heads => _heads;
+
     /// <summary>The rows [tokens, dim].</summary>
     public AdapterTensor Tensor { get; }
 

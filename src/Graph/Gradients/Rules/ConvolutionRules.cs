@@ -9,6 +9,7 @@ internal static class ConvolutionRules
     {
         rules.Add("Conv", ConvGradient.Build);
         rules.Add("ConvTranspose", ConvTransposeGradient.Build);
+        rules.Add("Resize", ResizeGradient.Build);
         rules.Add("MaxPool", MaxPool);
         rules.Add("AveragePool", AveragePoolGradient.Build);
 

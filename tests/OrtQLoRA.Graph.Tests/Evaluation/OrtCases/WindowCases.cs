@@ -6,7 +6,7 @@ namespace OrtQLoRA.Graph.Tests.Evaluation.OrtCases;
 
 internal static class WindowCases
 {
-    public static IEnumerable<OrtCase> All() => [.. Convolutions().Concat(Transposed()).Select(c => c with { Tolerance = 1e-5 }), .. Pools()];
+    public static IEnumerable<OrtCase> All() => [.. Convolutions().Concat(Transposed()).Concat(Resized()).Select(c => c with { Tolerance = 1e-5 }), .. Pools()];
 
     private static IEnumerable<OrtCase> Convolutions()
     {
@@ -24,6 +24,20 @@ internal static class WindowCases
         yield return new("Conv", [Floats([1, 2, 4, 3, 5]), Floats([3, 2, 2, 2, 2], seed: 2)]);
         yield return new("Conv", [Floats([1, 2, 1, 1]), Floats([3, 2, 1, 1], seed: 2)]);
         yield return new("Conv", [Floats([0, 2, 4, 4]), Floats([3, 2, 3, 3], seed: 2)]);
+    }
+
+    private static IEnumerable<OrtCase> Resized()
+    {
+        ReferenceTensor image = Floats([1, 2, 4, 5]);
+        foreach (string mode in new[] { "nearest", "linear", "cubic" })
+        {
+            foreach (string coordinates in new[] { "half_pixel", "align_corners", "pytorch_half_pixel", "asymmetric" })
+            {
+                yield return new("Resize", [image, null, null, ReferenceTensor.Int64Vector(1, 2, 7, 3)], ("mode", mode), ("coordinate_transformation_mode", coordinates)) { Note = $"{mode} {coordinates}" };
+            }
+
+            yield return new("Resize", [image, null, ReferenceTensor.OfFloats(DataType.Float, [4], 1, 1, 2, 3)], ("mode", mode)) { Note = mode };
+        }
     }
 
     private static IEnumerable<OrtCase> Transposed()
