@@ -99,6 +99,25 @@ public sealed class CommandLineTests
         StringAssert.Contains(CommandLine.Fail(["bench", "step", "--hidden", "32", "--heads", "2", .. flags]), message);
 
     [TestMethod]
+    public void BenchStep_ModelFile_TakesItsTask()
+    {
+        using TemporaryFolder folder = new();
+        string model = folder.File("model.onnx");
+        using (OnnxModel llama = LlamaModelBuilder.Build(new LlamaModelOptions { HiddenSize = 32, IntermediateSize = 48, LayerCount = 1, HeadCount = 2, KeyValueHeadCount = 2, VocabularySize = 64, ContextLength = 8 }))
+        {
+            OnnxModelWriter.Write(llama, model);
+        }
+
+        string[] step = ["bench", "step", "--model", model, "--batch", "3", "--length", "8", "--rank", "2", "--steps", "2", "--warmup", "1", "--task"];
+        string embedding = CommandLine.Succeed([.. step, "embedding"]);
+
+        StringAssert.Contains(embedding, $"{model}; batch 3 x 8");
+        StringAssert.Contains(embedding, "tokens/s");
+        StringAssert.Contains(CommandLine.Succeed([.. step, "causal-lm"]), "tokens/s");
+        StringAssert.Contains(CommandLine.Fail([.. step, "regression"]), "makes up no data for --task regression");
+    }
+
+    [TestMethod]
     [DataRow("dora", "--rank", "2")]
     [DataRow("adalora", "--init-r", "4", "--target-r", "2")]
     [DataRow("ia3")]

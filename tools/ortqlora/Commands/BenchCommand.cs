@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using OrtQLoRA.Graph.Checkpoints;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Models;
 using OrtQLoRA.Graph.Rewriting;
@@ -10,7 +11,7 @@ using OrtQLoRA.Trainer.Training;
 
 namespace OrtQLoRA.Cli.Commands;
 
-/// <summary><c>bench step</c>: times training steps of a Llama of any size, with random weights and tokens.</summary>
+/// <summary><c>bench step</c>: times training steps of a model from a file, or of a Llama of any size with random weights, on random tokens.</summary>
 internal static class BenchCommand
 {
     private const int LoraRank = 16;
@@ -27,7 +28,7 @@ internal static class BenchCommand
         Option<bool> tied = new("--tied") { Description = "Let the output head share the embedding's weight." };
         Option<int> vocabulary = Number("--vocab", "Token ids.", 4096);
         Option<int> batch = Number("--batch", "Rows of a batch.", 4);
-        Option<int> length = Number("--length", "Tokens of a row.", 256);
+        Option<int> length = Number("--length", "Tokens of a row; with --task embedding, of an anchor and of its positive.", 256);
         Option<int?> rank = new("--rank") { Description = "Rank, on all linears; 16 for LoRA, else the method's default.", HelpName = "N" };
         Option<int> chunk = Number("--chunk-tokens", "Tokens that pass the graph at a time.", new TrainingOptions().ChunkTokens);
         Option<bool> noPrepack = new("--no-prepack") { Description = "Keep no second copy of frozen float weights." };
@@ -42,12 +43,16 @@ internal static class BenchCommand
         Option<string> precision = new("--precision") { Description = "Precision of products and activations.", HelpName = OptionText.Choices<ComputePrecision>(), DefaultValueFactory = _ => "fp32" };
         Option<bool> tf32 = new("--tf32") { Description = "Let fp32 products on a GPU round their operands to TF32." };
         Option<string> profile = new("--profile") { Description = "Prefix of a profile of the training session.", HelpName = "PREFIX" };
-        Command command = new("step", "Time training steps of a Llama with random weights.")
+        Command command = new("step", "Time training steps of a model on made-up tokens: --model, or a Llama with random weights of the size given.")
         {
             hidden, mlp, layers, heads, keyValueHeads, tied, vocabulary, batch, length, rank, chunk, noPrepack, warmup, steps, threads, quant, ops, compute, engine, device, precision, tf32, profile,
         };
         TrainingOptionFlags methodFlags = TrainingOptionFlags.Only(
-            command, ["method", "dropout", "targets", "init-lora-weights", "optimizer", "gradient-checkpointing", "cuda-graphs", .. MethodCosts.OptionNames]);
+            command,
+            [
+                "model", "base-weights", "task", "loss-output", "pooling", "method", "dropout", "targets", "init-lora-weights", "optimizer", "gradient-checkpointing", "cuda-graphs",
+                .. MethodCosts.OptionNames,
+            ]);
         command.SetAction(result =>
         {
             LlamaModelOptions size = new()
@@ -62,7 +67,8 @@ internal static class BenchCommand
                 ContextLength = Math.Max(1, result.GetValue(length)),
             };
             TrainingOptions options = methodFlags.Read(result);
-            options.Model = "benchmark";
+            bool isLlama = string.IsNullOrEmpty(options.Model);
+            options.Model = isLlama ? "benchmark" : options.Model;
             options.Batch = Math.Max(1, result.GetValue(batch));
             options.Rank = result.GetValue(rank) ?? (options.Method is null or "lora" or "dora" ? LoraRank : null);
             options.Quantization = OptionText.ChoiceOf<QuantizationKind>("--quant", result.GetValue(quant)!);
@@ -76,19 +82,27 @@ internal static class BenchCommand
             options.ChunkTokens = Math.Max(1, result.GetValue(chunk));
             options.PrepackWeights = !result.GetValue(noPrepack);
             options.Profile = result.GetValue(profile);
-            return Run(context, size, options, size.ContextLength, Math.Max(0, result.GetValue(warmup)), Math.Max(1, result.GetValue(steps)));
+            if (!isLlama)
+            {
+                options.ResolveModelFolder();
+            }
+
+            return Run(context, isLlama ? size : null, options, size.ContextLength, Math.Max(0, result.GetValue(warmup)), Math.Max(1, result.GetValue(steps)));
         });
         return command;
     }
 
-    private static int Run(CommandContext context, LlamaModelOptions size, TrainingOptions options, int length, int warmup, int steps)
+    private static int Run(CommandContext context, LlamaModelOptions? size, TrainingOptions options, int length, int warmup, int steps)
     {
-        using OnnxModel model = LlamaModelBuilder.Build(size);
+        using OnnxModel model = size is null ? BaseModel.Read(options.Model, options.BaseWeights) : LlamaModelBuilder.Build(size);
         using TrainingProgress progress = new(context);
         StepBenchmarkResult result = StepBenchmark.Run(model, options, length, warmup, steps, progress);
+        string what = size is null ? options.Model : string.Create(
+            CultureInfo.InvariantCulture,
+            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}");
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"Llama hidden {size.HiddenSize}, MLP {size.IntermediateSize}, {size.LayerCount} layers, {size.HeadCount} heads, vocabulary {size.VocabularySize}; batch {options.Batch} x {length}, {options.Method ?? "lora"}{(options.Rank is int rank ? $" of rank {rank}" : "")}, base {OptionText.Name(options.Quantization)}, optimizer {options.Optimizer.Name}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, engine {OptionText.Name(options.Engine)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
+            $"{what}; batch {options.Batch} x {length}, {options.Method ?? "lora"}{(options.Rank is int rank ? $" of rank {rank}" : "")}, base {OptionText.Name(options.Quantization)}, optimizer {options.Optimizer.Name}, ops {OptionText.Name(options.Ops)}, compute {OptionText.Name(options.Compute)}, engine {OptionText.Name(options.Engine)}, device {options.Device}, precision {OptionText.Name(options.Precision)}"));
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"median {result.MedianSeconds * 1000:F1} ms a step (fastest {result.Seconds.Min() * 1000:F1}), {result.TokensPerSecond:F0} tokens/s, peak memory {result.PeakBytes / 1e6:F0} MB{(result.DeviceBytes is long bytes ? $" and {bytes / 1e6:F0} MB on the GPU" : "")}{(result.DevicePeakBytes is long peak ? $" ({peak / 1e6:F0} MB of tensors)" : "")}, {result.TrainableParameters} trained parameters, loss {result.Loss:F4}"));
