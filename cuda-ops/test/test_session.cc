@@ -15,16 +15,18 @@
 namespace ortqlora::test {
 namespace {
 
+// An empty tensor has no bytes, and memcpy takes no null pointer.
+template <typename T>
+std::vector<T> Elements(const Tensor& tensor) {
+  std::vector<T> values(tensor.data.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
+  return values;
+}
+
 std::vector<float> Floats(const Tensor& tensor) {
-  if (tensor.type == kFloat32) {
-    std::vector<float> values(tensor.data.size() / 4);
-    std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-    return values;
-  }
-  std::vector<uint16_t> halves(tensor.data.size() / 2);
-  std::memcpy(halves.data(), tensor.data.data(), tensor.data.size());
+  if (tensor.type == kFloat32) return Elements<float>(tensor);
   std::vector<float> values;
-  for (uint16_t half : halves) values.push_back(HalfToFloat(half));
+  for (uint16_t half : Elements<uint16_t>(tensor)) values.push_back(HalfToFloat(half));
   return values;
 }
 
