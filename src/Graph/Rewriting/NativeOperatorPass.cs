@@ -32,6 +32,7 @@ public sealed class NativeOperatorPass : GraphPass
             [new Int8ProductFusion(compute, packer)],
             [new LoraLinearFusion(), new LayerNormFusion(), new RmsNormFusion(), new SwiGluFusion(), new GeluFusion(), new RotaryFusion(IsTrained)],
             [new LeadingAxesFusion()],
+            [new ProductBiasFusion()],
             [new AttentionFusion(name, IsTrained), new CrossEntropyFusion(name)],
         ];
         _stages = [.. stages.Select(rules => rules.Where(r => available is null || r.NativeOperators.All(available.Contains)).ToArray())];

@@ -4,8 +4,8 @@ using OrtQLoRA.Graph.IR;
 namespace OrtQLoRA.Graph.Rewriting.Rules;
 
 /// <summary>
-/// An int8 product and the LoRA branch beside it, <c>MatMulInt8(x) + Gemm(Gemm(x, A^T) * scaling, B^T)</c>, perhaps with
-/// a bias behind, becomes <c>ortqlora.LoraLinear</c>.
+/// An int8 product and the LoRA branch beside it, <c>MatMulInt8(x) + Gemm(Gemm(x, A^T) * scaling, B^T)</c>, becomes
+/// <c>ortqlora.LoraLinear</c>, which keeps the product's bias.
 /// </summary>
 public sealed class LoraLinearFusion : RewriteRule
 {
@@ -52,9 +52,8 @@ public sealed class LoraLinearFusion : RewriteRule
     private static void Replace(Node up, Node down, Node product, Value[] wholes, long opset)
     {
         GraphBuilder builder = new(product.OwningGraph, opset, product) { Scope = product.Name + "/" };
-        (Value? bias, Value? biased) = product.InputOrNull(3) is { } own ? (own, null) : BiasBehind(wholes, product);
         Value[] inputs = [product.Inputs[0]!, product.Inputs[1]!, product.Inputs[2]!, down.Inputs[1]!, up.Inputs[1]!];
-        Node fused = builder.Emit("LoraLinear", OperatorDomains.OrtQLoRA, bias is null ? inputs : [.. inputs, bias], 2);
+        Node fused = builder.Emit("LoraLinear", OperatorDomains.OrtQLoRA, product.InputOrNull(3) is { } bias ? [.. inputs, bias] : inputs, 2);
         foreach ((string name, NodeAttribute attribute) in product.Attributes)
         {
             fused.SetAttribute(name, attribute);
@@ -74,21 +73,6 @@ public sealed class LoraLinearFusion : RewriteRule
         {
             whole.ReplaceAllUsesWith(y);
         }
-
-        biased?.ReplaceAllUsesWith(y);
-    }
-
-    /// <summary>The one bias that is added to a result, and the sum.</summary>
-    private static (Value? Bias, Value? Sum) BiasBehind(Value[] wholes, Node product)
-    {
-        if (wholes is not [var whole] || whole.Uses is not [var use] || !use.Node.Is("Add") || use.Node.Outputs[0].IsGraphOutput)
-        {
-            return (null, null);
-        }
-
-        Value? bias = use.Node.InputOrNull(1 - use.Index);
-        bool fits = bias is { Producer: null, ElementType: DataType.Float, Shape: { Rank: 1 } shape } && shape[0].Value == product.GetInt("N", 0);
-        return fits ? (bias, use.Node.Outputs[0]) : (null, null);
     }
 
     private static bool IsProductWithTransposed(Node node) =>
