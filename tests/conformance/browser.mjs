@@ -64,5 +64,6 @@ const timer = setTimeout(() => {
 files.listen(0, '127.0.0.1', () => {
   const url = `http://127.0.0.1:${files.address().port}/test.html`;
   chromium = spawn(browser, ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${path.join(work, 'profile')}`, url], { stdio: 'ignore' });
-  chromium.on('exit', () => fs.rmSync(work, { recursive: true, force: true }));
+  // Children of the browser may write to its profile for a moment after it.
+  chromium.on('exit', () => fs.rmSync(work, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 });

@@ -117,5 +117,7 @@ internal static partial class InferenceRuleData
         new("ortqlora::Attention", "float[batch, 4, sequence, 8]; float[batch, 2, sequence, 8]; float[batch, 2, sequence, 6]", "scale=0.5", "float[batch, 4, sequence, 6]; float[batch, 4, sequence]", Runs: false),
         new("ortqlora::AttentionGrad", "float[batch, 4, sequence, 6]; float[batch, 4, sequence, 8]; float[batch, 2, sequence, 8]; float[batch, 2, sequence, 6]; float[batch, 4, sequence, 6]; float[batch, 4, sequence]", "scale=0.5", "float[batch, 4, sequence, 8]; float[batch, 2, sequence, 8]; float[batch, 2, sequence, 6]", Runs: false),
         new("ortqlora::LinearCrossEntropy", "float[batch, sequence, 16]; float[16, 32]; int64[batch, sequence]", "", "float[]; float[batch, sequence, 16]", Runs: false),
+        new("ortqlora::AdamW", "float[96]; float[96]; float[96]; float[96]; float[]; int64[]", "", "float[96]; float[96]; float[96]", Runs: false),
+        new("ortqlora::SquaredNorm", "float[batch, 16]", "", "double[]", Runs: false),
     ];
 }
