@@ -51,10 +51,20 @@ let chromium;
 function finish(text, code = 0) {
   if (text) console.log(text);
   process.exitCode = code;
-  chromium?.kill();
+  // The group: the browser's children would go on writing to its profile.
+  if (chromium) process.kill(-chromium.pid, 'SIGKILL');
   files.close();
   files.closeAllConnections();
   clearTimeout(timer);
+}
+
+function remove(tries = 50) {
+  try {
+    fs.rmSync(work, { recursive: true, force: true });
+  } catch (error) {
+    if (tries === 0) throw error;
+    setTimeout(remove, 100, tries - 1);
+  }
 }
 
 const timer = setTimeout(() => {
@@ -63,7 +73,6 @@ const timer = setTimeout(() => {
 }, timeLimit);
 files.listen(0, '127.0.0.1', () => {
   const url = `http://127.0.0.1:${files.address().port}/test.html`;
-  chromium = spawn(browser, ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${path.join(work, 'profile')}`, url], { stdio: 'ignore' });
-  // Children of the browser may write to its profile for a moment after it.
-  chromium.on('exit', () => fs.rmSync(work, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
+  chromium = spawn(browser, ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${path.join(work, 'profile')}`, url], { stdio: 'ignore', detached: true });
+  chromium.on('exit', () => remove());
 });
