@@ -1,9 +1,11 @@
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Serialization;
 using OrtQLoRA.Trainer;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Evaluation;
+using OrtQLoRA.Trainer.Schedules;
 
 namespace OrtQLoRA.Samples;
 
@@ -36,11 +38,13 @@ internal static class ClassifierSample
             EvalData = eval,
             Labels = Classes,
             Out = Path.Combine(folder, "run"),
-            ExcludeModules = OptionText.Modules("score"),
+            ExcludeModules = ModuleSelector.OfNames(["score"]),
             ModulesToSave = ["score"],
             Rank = 16,
             Alpha = 32,
             LearningRate = 5e-3,
+            LearningRateSchedule = ScheduleKind.Linear,
+            WarmupRatio = 0.05,
             Batch = 16,
             MaxSteps = 150,
         };

@@ -4,6 +4,7 @@ using OrtQLoRA.Trainer;
 using OrtQLoRA.Trainer.Callbacks;
 using OrtQLoRA.Trainer.Configuration;
 using OrtQLoRA.Trainer.Evaluation;
+using OrtQLoRA.Trainer.Schedules;
 
 namespace OrtQLoRA.Samples;
 
@@ -36,6 +37,8 @@ internal static class EmbeddingSample
             Rank = 16,
             Alpha = 32,
             LearningRate = 5e-3,
+            LearningRateSchedule = ScheduleKind.Linear,
+            WarmupRatio = 0.05,
             Batch = 40,
             MaxSteps = 80,
         };
