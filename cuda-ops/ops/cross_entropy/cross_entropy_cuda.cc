@@ -10,23 +10,20 @@
 namespace ortqlora::cuda {
 namespace {
 
-// Logits held at a time, 256 MiB in fp32: some 500 rows of a vocabulary of 128 Ki, enough to fill the device.
-constexpr int64_t kMostLogits = int64_t{64} << 20;
+constexpr int64_t kWholeTiles = 256;  // rows
 
-int64_t Padded(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+int64_t Padded(int64_t bytes) { return CeilDiv(bytes, 256) * 256; }
 
 struct Parts {
-  int64_t rows;  // whose logits are held
-  int64_t weight, slopes, losses, share, size;
+  int64_t rows, pitch;  // of the logits held at a time
+  int64_t weight, losses, share, size;
 
   explicit Parts(const DeviceCrossEntropyCall& call) {
-    rows = std::max<int64_t>(1, std::min(call.rows, kMostLogits / std::max<int64_t>(1, call.classes)));
-    const bool is_float = call.element == Element::kFloat;
-    weight = Padded(rows * call.classes * 4);
-    slopes = weight + (call.weight_element == call.element
-                           ? 0
-                           : Padded(call.width * call.classes * SizeOf(call.element)));
-    losses = slopes + (is_float || call.dx == nullptr ? 0 : Padded(rows * call.classes * 2));
+    pitch = CeilDiv(std::max<int64_t>(1, call.classes), kLogitVector) * kLogitVector;
+    rows = std::max<int64_t>(1, std::min(call.rows, call.most_logits / pitch));
+    if (rows < call.rows && rows > kWholeTiles) rows -= rows % kWholeTiles;
+    weight = Padded(rows * pitch * 4);
+    losses = weight + (call.weight_element == call.element ? 0 : Padded(call.width * call.classes * SizeOf(call.element)));
     share = losses + Padded(call.rows * 4);
     size = share + 256;
   }
@@ -54,7 +51,8 @@ void RunCrossEntropy(const DeviceCrossEntropyCall& call, void* workspace, cudaSt
 
   SoftmaxRows rows;
   rows.logits = reinterpret_cast<float*>(memory);
-  if (call.dx != nullptr) rows.slopes = call.element == Element::kFloat ? memory : memory + parts.slopes;
+  rows.pitch = parts.pitch;
+  rows.slopes = call.dx != nullptr;
   rows.row_losses = reinterpret_cast<float*>(memory + parts.losses);
   rows.share = share;
   // fp16 has no room for slopes over thousands of rows: there dx is scaled at the end.
@@ -64,11 +62,11 @@ void RunCrossEntropy(const DeviceCrossEntropyCall& call, void* workspace, cudaSt
   for (rows.first = 0; call.classes != 0 && rows.first < call.rows; rows.first += parts.rows) {
     rows.rows = std::min(parts.rows, call.rows - rows.first);
     const MatrixView x{call.element, static_cast<const char*>(call.x) + rows.first * row_bytes, rows.rows, call.width};
-    cublas.Multiply(1, x, weight, 0, Element::kFloat, rows.logits, stream);
+    cublas.Multiply(1, x, weight, 0, Element::kFloat, rows.logits, stream, parts.pitch);
     LaunchSoftmaxRows(call, rows, stream);
     if (call.dx == nullptr) continue;
-    cublas.Multiply(1, {call.element, rows.slopes, rows.rows, call.classes}, back, 0, call.element,
-                    static_cast<char*>(call.dx) + rows.first * row_bytes, stream);
+    const MatrixView slopes{call.element, memory, rows.rows, call.classes, false, parts.pitch * 4 / SizeOf(call.element)};
+    cublas.Multiply(1, slopes, back, 0, call.element, static_cast<char*>(call.dx) + rows.first * row_bytes, stream);
   }
   LaunchMeanLoss(call, rows.row_losses, share, stream);
   if (call.dx != nullptr && !rows.scale_slopes && call.rows * call.width != 0) {

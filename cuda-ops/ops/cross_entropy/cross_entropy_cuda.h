@@ -22,6 +22,8 @@ struct DeviceCrossEntropyCall {
   int64_t rows = 0, width = 0, classes = 0, ignored = -100;
   float* loss = nullptr;
   void* dx = nullptr;  // [rows, width] or null
+  // Logits held at a time, 512 MiB in fp32: 1024 rows of a vocabulary of 128 Ki, which make a whole wave of tiles of dx.
+  int64_t most_logits = int64_t{128} << 20;
 };
 
 // Bytes of workspace.

@@ -14,43 +14,67 @@ __global__ void LabelShareKernel(const int64_t* labels, int64_t rows, int64_t ig
   if (threadIdx.x == 0) *share = count > 0 ? 1.0f / count : 0.0f;
 }
 
-// A block a row: the largest logit and the sum of exp in one pass, the slopes in another.
+// A block a row: the largest logit and the sum of exp in one pass, the slopes in another, in place.
 template <typename T>
-__global__ void SoftmaxRowsKernel(const DeviceCrossEntropyCall call, const SoftmaxRows rows) {
+__global__ __launch_bounds__(kThreads) void SoftmaxRowsKernel(const DeviceCrossEntropyCall call,
+                                                              const SoftmaxRows rows) {
+  constexpr int kVector = static_cast<int>(kLogitVector);
   const int64_t row = blockIdx.x, label = call.labels[rows.first + row];
-  float* const logits = rows.logits + row * call.classes;
-  T* const slopes = static_cast<T*>(rows.slopes) + row * call.classes;
+  float* const logits = rows.logits + row * rows.pitch;
+  T* const slopes = reinterpret_cast<T*>(logits);
   const bool counts = label != call.ignored, known = label >= 0 && label < call.classes;
   if (!counts) {
     if (threadIdx.x == 0) rows.row_losses[rows.first + row] = 0;
-    if (rows.slopes == nullptr) return;
+    if (!rows.slopes) return;
     for (int64_t i = threadIdx.x; i < call.classes; i += kThreads) slopes[i] = FromFloat<T>(0.0f);
     return;
   }
   const AnyVector bias{call.bias, call.bias_element};
-  const auto logit = [&](int64_t i) { return logits[i] + (call.bias == nullptr ? 0.0f : bias[i]); };
-  // Before the slopes take its place.
-  const float target = threadIdx.x == 0 && known ? logit(label) : NAN;
-  float most = -INFINITY, sum = 0;  // of this thread
-  for (int64_t i = threadIdx.x; i < call.classes; i += kThreads) {
-    const float value = logit(i);
-    if (value > most) {
-      sum = sum * __expf(most - value) + 1.0f;
-      most = value;
-    } else {
-      sum += __expf(value - most);
+  // Logits from i on, which is below the number of classes; past that the lowest there are.
+  const auto load = [&](int64_t i, float(&values)[kVector]) {
+    const auto pack = *reinterpret_cast<const Pack<float, kVector>*>(logits + i);
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) {
+      values[v] = i + v >= call.classes ? -INFINITY
+                                        : pack.values[v] + (call.bias == nullptr ? 0.0f : bias[i + v]);
     }
+  };
+  const float target =
+      threadIdx.x == 0 && known ? logits[label] + (call.bias == nullptr ? 0.0f : bias[label]) : NAN;
+  float most = -INFINITY, sum = 0;  // of this thread
+  for (int64_t i = static_cast<int64_t>(threadIdx.x) * kVector; i < call.classes; i += kThreads * kVector) {
+    float values[kVector];
+    load(i, values);
+    float largest = most;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) largest = fmaxf(largest, values[v]);
+    // Logits of -infinity alone, or of NaN, would make their own NaN below.
+    const float level = largest == -INFINITY ? 0.0f : largest;
+    sum *= __expf(most - level);
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) sum += __expf(values[v] - level);
+    most = largest;
   }
   const float all = BlockMax<kThreads>(most);
   sum = BlockSum<kThreads>(most == -INFINITY ? 0.0f : sum * __expf(most - all));
   const float log_sum = all + logf(sum);
   if (threadIdx.x == 0) rows.row_losses[rows.first + row] = log_sum - target;
-  if (rows.slopes == nullptr) return;
+  if (!rows.slopes) return;
   const float factor = rows.scale_slopes ? *rows.share : 1.0f;
-  // In place where T is float: a thread reads an element before it writes it.
-  for (int64_t i = threadIdx.x; i < call.classes; i += kThreads) {
-    const float probability = __expf(logit(i) - log_sum);
-    slopes[i] = FromFloat<T>(known ? factor * (probability - (i == label ? 1.0f : 0.0f)) : NAN);
+  // Slopes of 16 bits overtake nothing that has not been read: they end before the logits of the next round begin.
+  for (int64_t first = 0; first < call.classes; first += kThreads * kVector) {
+    const int64_t i = first + static_cast<int64_t>(threadIdx.x) * kVector;
+    float values[kVector];
+    if (i < call.classes) load(i, values);
+    __syncthreads();
+    if (i >= call.classes) continue;
+    Pack<T, kVector> pack;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) {
+      const float probability = __expf(values[v] - log_sum);
+      pack.values[v] = FromFloat<T>(known ? factor * (probability - (i + v == label ? 1.0f : 0.0f)) : NAN);
+    }
+    *reinterpret_cast<Pack<T, kVector>*>(slopes + i) = pack;
   }
 }
 

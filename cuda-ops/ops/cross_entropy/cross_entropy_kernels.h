@@ -4,11 +4,17 @@
 
 namespace ortqlora::cuda {
 
-// Rows [first, first + rows) of a call, whose logits stand in `logits` [rows, classes] fp32.
+// Elements that a thread takes at once.
+constexpr int64_t kLogitVector = 8;
+
+// Rows [first, first + rows) of a call, whose logits stand in `logits` [rows, classes] fp32, aligned to 32 bytes.
 struct SoftmaxRows {
   int64_t first = 0, rows = 0;
   float* logits = nullptr;
-  void* slopes = nullptr;          // [rows, classes] of the call's element: the loss's gradient by the logits, or null
+  int64_t pitch = 0;  // from row to row: a multiple of kLogitVector
+  // Whether the loss's gradient by the logits takes their place: rows of the call's element, which start where those of
+  // logits do.
+  bool slopes = false;
   float* row_losses = nullptr;     // [call.rows]
   const float* share = nullptr;    // 1 / (number of labels that count), on the device
   bool scale_slopes = false;       // whether slopes carry that share

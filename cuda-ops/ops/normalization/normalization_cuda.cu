@@ -25,6 +25,26 @@ __device__ __forceinline__ void ForRow(const T* row, int64_t width, const Visit&
   }
 }
 
+// Elements i to i + kCount - 1 of a weight, loaded at once: it is aligned to 16 bytes and i a multiple of kCount, or kCount
+// is 1.
+template <typename W, int kCount>
+__device__ __forceinline__ void LoadAs(const void* data, int64_t i, float (&values)[kCount]) {
+  constexpr int kAtOnce = kCount * sizeof(W) <= 16 ? kCount : static_cast<int>(16 / sizeof(W));
+#pragma unroll
+  for (int first = 0; first < kCount; first += kAtOnce) {
+    const auto pack = *reinterpret_cast<const Pack<W, kAtOnce>*>(static_cast<const W*>(data) + i + first);
+#pragma unroll
+    for (int v = 0; v < kAtOnce; ++v) values[first + v] = ToFloat(pack.values[v]);
+  }
+}
+
+template <int kCount>
+__device__ __forceinline__ void Load(const AnyVector& vector, int64_t i, float (&values)[kCount]) {
+  if (vector.element == Element::kFloat) return LoadAs<float>(vector.data, i, values);
+  if (vector.element == Element::kHalf) return LoadAs<__half>(vector.data, i, values);
+  LoadAs<__nv_bfloat16>(vector.data, i, values);
+}
+
 // One block a row, which stays in the cache for the passes over it.
 template <typename T, int kVector, bool kCentre>
 __global__ void NormKernel(const NormCall call) {
@@ -43,10 +63,13 @@ __global__ void NormKernel(const NormCall call) {
   const AnyVector weight{call.weight, call.weight_element}, bias{call.bias, call.weight_element};
   for (int64_t i = static_cast<int64_t>(threadIdx.x) * kVector; i < call.width; i += kThreads * kVector) {
     Pack<T, kVector> pack = *reinterpret_cast<const Pack<T, kVector>*>(x + i);
+    float weights[kVector], biases[kVector] = {};
+    Load(weight, i, weights);
+    if (call.bias != nullptr) Load(bias, i, biases);
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
       const float normal = (ToFloat(pack.values[v]) - mean) * inv;
-      pack.values[v] = FromFloat<T>(fmaf(normal, weight[i + v], call.bias == nullptr ? 0.0f : bias[i + v]));
+      pack.values[v] = FromFloat<T>(fmaf(normal, weights[v], biases[v]));
     }
     *reinterpret_cast<Pack<T, kVector>*>(y + i) = pack;
   }
@@ -68,9 +91,11 @@ __global__ void NormGradKernel(const NormGradCall call) {
   for (int64_t i = static_cast<int64_t>(threadIdx.x) * kVector; i < call.width; i += kThreads * kVector) {
     const Pack<T, kVector> grads = *reinterpret_cast<const Pack<T, kVector>*>(dy + i);
     const Pack<T, kVector> values = *reinterpret_cast<const Pack<T, kVector>*>(x + i);
+    float weights[kVector];
+    Load(weight, i, weights);
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
-      const float t = ToFloat(grads.values[v]) * weight[i + v];
+      const float t = ToFloat(grads.values[v]) * weights[v];
       sum += t;
       along += t * (ToFloat(values.values[v]) - mean) * inv;
     }
@@ -82,9 +107,11 @@ __global__ void NormGradKernel(const NormGradCall call) {
   for (int64_t i = static_cast<int64_t>(threadIdx.x) * kVector; i < call.width; i += kThreads * kVector) {
     const Pack<T, kVector> grads = *reinterpret_cast<const Pack<T, kVector>*>(dy + i);
     Pack<T, kVector> values = *reinterpret_cast<const Pack<T, kVector>*>(x + i);
+    float weights[kVector];
+    Load(weight, i, weights);
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
-      const float t = ToFloat(grads.values[v]) * weight[i + v];
+      const float t = ToFloat(grads.values[v]) * weights[v];
       const float normal = (ToFloat(values.values[v]) - mean) * inv;
       values.values[v] = FromFloat<T>(inv * (t - level - normal * along));
     }
@@ -137,7 +164,7 @@ void LaunchNorm(const NormCall& call, cudaStream_t stream) {
   WithElement(call.element, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     constexpr int kWide = 16 / sizeof(T);
-    const bool wide = Wide<T>(call.width, {call.x, call.y});
+    const bool wide = Wide<T>(call.width, {call.x, call.y, call.weight, call.bias});
     const auto kernel = call.mean == nullptr ? wide ? NormKernel<T, kWide, false> : NormKernel<T, 1, false>
                         : wide ? NormKernel<T, kWide, true>
                                              : NormKernel<T, 1, true>;
@@ -153,7 +180,7 @@ void LaunchNormGrad(const NormGradCall& call, cudaStream_t stream) {
   WithElement(call.element, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     constexpr int kWide = 16 / sizeof(T);
-    const bool wide = Wide<T>(call.width, {call.dy, call.x, call.dx});
+    const bool wide = Wide<T>(call.width, {call.dy, call.x, call.dx, call.weight});
     const auto kernel = call.mean == nullptr
                             ? wide ? NormGradKernel<T, kWide, false> : NormGradKernel<T, 1, false>
                         : wide ? NormGradKernel<T, kWide, true>

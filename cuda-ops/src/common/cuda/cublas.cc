@@ -80,6 +80,10 @@ void CheckCublas(int status, const char* what) {
   if (status != 0) throw std::runtime_error(Concat(what, " failed with cuBLAS status ", status, "."));
 }
 
+int PitchOf(const MatrixView& matrix) {
+  return static_cast<int>(matrix.pitch == 0 ? matrix.columns : matrix.pitch);
+}
+
 int TypeOf(Element element) {
   return element == Element::kFloat ? kTypeFloat : element == Element::kHalf ? kTypeHalf : kTypeBfloat16;
 }
@@ -97,14 +101,16 @@ Cublas& Cublas::Get() {
 }
 
 void Cublas::Multiply(float alpha, const MatrixView& a, const MatrixView& b, float beta, Element out_element,
-                      void* out, cudaStream_t stream) {
+                      void* out, cudaStream_t stream, int64_t out_pitch) {
   const int64_t rows = a.transposed ? a.columns : a.rows, columns = b.transposed ? b.rows : b.columns;
   const int64_t reduction = a.transposed ? a.rows : a.columns;
   if (rows == 0 || columns == 0) return;
+  if (out_pitch == 0) out_pitch = columns;
   if (reduction == 0) {
     if (beta == 0) {
-      Check(cudaMemsetAsync(out, 0, static_cast<size_t>(rows * columns * SizeOf(out_element)), stream),
-            "cudaMemsetAsync");
+      const auto bytes = [&](int64_t elements) { return static_cast<size_t>(elements * SizeOf(out_element)); };
+      Check(cudaMemset2DAsync(out, bytes(out_pitch), 0, bytes(columns), static_cast<size_t>(rows), stream),
+            "cudaMemset2DAsync");
     }
     return;
   }
@@ -112,8 +118,8 @@ void Cublas::Multiply(float alpha, const MatrixView& a, const MatrixView& b, flo
   CheckCublas(
       Load().gemm(handle_, b.transposed ? kTranspose : kNoTranspose, a.transposed ? kTranspose : kNoTranspose,
                   static_cast<int>(columns), static_cast<int>(rows), static_cast<int>(reduction), &alpha,
-                  b.data, TypeOf(b.element), static_cast<int>(b.columns), a.data, TypeOf(a.element),
-                  static_cast<int>(a.columns), &beta, out, TypeOf(out_element), static_cast<int>(columns),
+                  b.data, TypeOf(b.element), PitchOf(b), a.data, TypeOf(a.element), PitchOf(a), &beta, out,
+                  TypeOf(out_element), static_cast<int>(out_pitch),
                   kComputeFloat, kDefaultAlgorithm),
       "cublasGemmEx");
 }

@@ -9,12 +9,13 @@
 namespace ortqlora::cuda {
 
 // A row-major matrix, or with `transposed` one that is read as its transpose. `rows` and `columns` are those
-// of the matrix in memory, rows being `columns` elements apart.
+// of the matrix in memory, rows being `pitch` elements apart, or `columns` where that is 0.
 struct MatrixView {
   Element element = Element::kFloat;
   const void* data = nullptr;
   int64_t rows = 0, columns = 0;
   bool transposed = false;
+  int64_t pitch = 0;
 };
 
 // cuBLAS's dense product, loaded at run time: ONNX Runtime's CUDA provider brings the library into the
@@ -25,9 +26,9 @@ class Cublas {
   static Cublas& Get();
 
   // out[rows(a), columns(b)] = alpha * a * b + beta * out; a and b of one element, out of it or fp32. An
-  // empty reduction gives beta * out.
+  // empty reduction gives beta * out. Rows of out are `out_pitch` elements apart, or columns(b) where that is 0.
   void Multiply(float alpha, const MatrixView& a, const MatrixView& b, float beta, Element out_element,
-                void* out, cudaStream_t stream);
+                void* out, cudaStream_t stream, int64_t out_pitch = 0);
 
  private:
   Cublas();
