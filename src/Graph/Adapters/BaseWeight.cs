@@ -35,9 +35,9 @@ internal static class BaseWeight
         int rows = checked((int)site.Content.Dims[0]);
         int columns = checked((int)site.Content.Dims[1]);
         long[] integers = site.Content.ToInt64s();
-        ITensor scale = ConstantContent.Of(node.Inputs[1])!;
+        ITensor scale = ConstantContent.DefaultOf(node.Inputs[1])!;
         float[] scales = scale.ToFloats();
-        long[]? zeros = ConstantContent.Of(node.InputOrNull(2))?.ToInt64s();
+        long[]? zeros = ConstantContent.DefaultOf(node.InputOrNull(2))?.ToInt64s();
         long axis = node.GetInt("axis", 1);
         axis = axis < 0 ? axis + 2 : axis;
         int block = (int)Math.Max(1, node.GetInt("block_size", 0));

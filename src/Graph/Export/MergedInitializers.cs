@@ -104,7 +104,7 @@ internal sealed class MergedInitializers
     /// <summary>Adds a vector to a module's bias, or gives it one.</summary>
     public void AddToBias(LinearModule module, ReadOnlySpan<float> values)
     {
-        if (module.Bias is { } bias && ConstantContent.Of(bias) is { } content)
+        if (module.Bias is { } bias && ConstantContent.DefaultOf(bias) is { } content)
         {
             float[] sum = content.ToFloats();
             long start = module.Sites[0].BiasSlice?.Start ?? 0;
@@ -145,7 +145,7 @@ internal sealed class MergedInitializers
             return;
         }
 
-        if (ConstantContent.Of(bias) is not { } content)
+        if (ConstantContent.DefaultOf(bias) is not { } content)
         {
             throw new ConfigurationException($"The bias of module '{module.Path}' is computed in the graph ('{bias.Name}'), so that no factor can be merged into it.");
         }
@@ -176,9 +176,9 @@ internal sealed class MergedInitializers
 
     private void SetPart(Value value, WeightSlice slice, ITensor content)
     {
-        if (ConstantContent.Of(value) is not PatchedTensor patched)
+        if (ConstantContent.DefaultOf(value) is not PatchedTensor patched)
         {
-            patched = new PatchedTensor(ConstantContent.Of(value)!);
+            patched = new PatchedTensor(ConstantContent.DefaultOf(value)!);
             Set(value, patched);
         }
 

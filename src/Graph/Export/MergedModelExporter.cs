@@ -52,7 +52,7 @@ public static class MergedModelExporter
                 throw new ConfigurationException($"Weight '{name}' is a constant inside a function of the model and cannot be changed for one call. Inline the model's functions first.");
             }
 
-            MergedInitializers.SetContent(value, ConstantContent.Of(inlined.Graph.GetValue(name))!);
+            MergedInitializers.SetContent(value, ConstantContent.DefaultOf(inlined.Graph.GetValue(name))!);
         }
     }
 

@@ -39,7 +39,7 @@ internal static partial class FusedQkv
         }
 
         long? packed = node.InputOrNull(1)?.Shape is [_, { Value: { } columns }] ? columns
-            : ConstantContent.Of(node.InputOrNull(1))?.Dims is [_, var width] ? width
+            : ConstantContent.DefaultOf(node.InputOrNull(1))?.Dims is [_, var width] ? width
             : null;
         return packed is { } all && all % 3 == 0 ? [all / 3, all / 3, all / 3] : null;
     }

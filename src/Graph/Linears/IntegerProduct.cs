@@ -13,7 +13,7 @@ internal sealed class IntegerProduct
     private IntegerProduct(Node node, Value result)
     {
         Node = node;
-        Content = ConstantContent.Of(node.Inputs[1]);
+        Content = ConstantContent.DefaultOf(node.Inputs[1]);
         Result = result;
     }
 
@@ -115,7 +115,7 @@ internal sealed class IntegerProduct
         }
 
         // One scale for each column is a vector; one for all may be a vector of one, which DequantizeLinear takes for a per-axis scale.
-        Value Parameter(Value value) => ConstantContent.Of(value) is { Dims.Length: > 0 } content && content.ElementCount() == 1
+        Value Parameter(Value value) => ConstantContent.DefaultOf(value) is { Dims.Length: > 0 } content && content.ElementCount() == 1
             ? builder.Graph.AddInitializer(builder.Graph.Names.Reserve(value.Name), new RetypedTensor(content, content.ElementType, []))
             : value;
     }
@@ -132,8 +132,8 @@ internal sealed class IntegerProduct
         // The activations' scale comes from what quantized them, or is the one that is no constant.
         int activations = scales.Inputs[0]?.Producer is { } first && first == node.Inputs[0]?.Producer ? 0
             : scales.Inputs[1]?.Producer is { } second && second == node.Inputs[0]?.Producer ? 1
-            : ConstantContent.Of(scales.InputOrNull(1)) is not null ? 0
-            : ConstantContent.Of(scales.InputOrNull(0)) is not null ? 1
+            : ConstantContent.DefaultOf(scales.InputOrNull(1)) is not null ? 0
+            : ConstantContent.DefaultOf(scales.InputOrNull(0)) is not null ? 1
             : -1;
         return activations >= 0 && scales.InputOrNull(activations) is { } activationScale && scales.InputOrNull(1 - activations) is { } weightScale
             ? new IntegerProduct(node, mul.Outputs[0])
@@ -150,7 +150,7 @@ internal sealed class IntegerProduct
     private static Node? SoleReader(Value value) => value is { IsGraphOutput: false, Uses: [Use use] } ? use.Node : null;
 
     // One number, or one for each column of a matrix.
-    private bool Fits(Value parameter) => ConstantContent.Of(parameter) is { } content
+    private bool Fits(Value parameter) => ConstantContent.DefaultOf(parameter) is { } content
         ? content.ElementCount() == 1 || (content.Dims is [long length] && Content?.Dims is [_, long columns] && length == columns)
         : parameter.Shape is null or { Rank: 0 };
 

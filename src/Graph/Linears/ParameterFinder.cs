@@ -26,7 +26,7 @@ internal static partial class ParameterFinder
                 Add(new ModelParameter { Name = name, Value = site.Weight, Slice = site.Slice, Content = site.Content, IsTransposed = IsTransposed(site), WeightOf = module });
             }
 
-            if (module.Bias is { } bias && ConstantContent.Of(bias) is { } content && (claimed.Add(bias) || site.BiasSlice is not null) && biases.Add((bias, site.BiasSlice)))
+            if (module.Bias is { } bias && ConstantContent.DefaultOf(bias) is { } content && (claimed.Add(bias) || site.BiasSlice is not null) && biases.Add((bias, site.BiasSlice)))
             {
                 Add(new ModelParameter
                 {

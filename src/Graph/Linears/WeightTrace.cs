@@ -47,7 +47,7 @@ internal sealed class WeightTrace
         List<Node> chain = [];
         while (value is not null && chain.Count < LongestChain)
         {
-            if (ConstantContent.Of(value) is { } content)
+            if (ConstantContent.DefaultOf(value) is { } content)
             {
                 return Build(value, content, chain);
             }
@@ -79,10 +79,10 @@ internal sealed class WeightTrace
 
     private static bool IsOfIntegers(Value? value) =>
         value?.Producer is { } cast && cast.Is("Cast") && ((DataType)cast.GetInt("to", 0)).IsFloatingPoint()
-        && ConstantContent.Of(cast.InputOrNull(0)) is { ElementType: DataType.Int8 or DataType.UInt8 or DataType.Int4 or DataType.UInt4 };
+        && ConstantContent.DefaultOf(cast.InputOrNull(0)) is { ElementType: DataType.Int8 or DataType.UInt8 or DataType.Int4 or DataType.UInt4 };
 
     private static bool IsConstant(Value? value) =>
-        ConstantContent.Of(value) is not null || (value?.Producer is { } cast && cast.Is("Cast") && ConstantContent.Of(cast.InputOrNull(0)) is not null);
+        ConstantContent.DefaultOf(value) is not null || (value?.Producer is { } cast && cast.Is("Cast") && ConstantContent.DefaultOf(cast.InputOrNull(0)) is not null);
 
     private static WeightTrace? Build(Value root, ITensor content, List<Node> chain)
     {
@@ -107,7 +107,7 @@ internal sealed class WeightTrace
             case "Cast":
                 return ((DataType)node.GetInt("to", 0)).IsFloatingPoint();
             case "DequantizeLinear":
-                bool isFirst = !IsDequantized && ConstantContent.Of(node.InputOrNull(1)) is not null;
+                bool isFirst = !IsDequantized && ConstantContent.DefaultOf(node.InputOrNull(1)) is not null;
                 Storage = WeightStorage.DequantizeLinear;
                 return isFirst;
             case "Mul":
@@ -146,7 +146,7 @@ internal sealed class WeightTrace
         return true;
     }
 
-    private static long? Number(Node node, int input) => ConstantContent.Of(node.InputOrNull(input)) is { ElementType: DataType.Int64 or DataType.Int32 } content && content.ElementCount() == 1
+    private static long? Number(Node node, int input) => ConstantContent.DefaultOf(node.InputOrNull(input)) is { ElementType: DataType.Int64 or DataType.Int32 } content && content.ElementCount() == 1
         ? content.ToInt64s()[0]
         : null;
 }

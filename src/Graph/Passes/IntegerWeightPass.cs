@@ -60,8 +60,8 @@ public sealed class IntegerWeightPass : GraphPass
     private static Value Flat(OnnxGraph graph, Value scale, ITensor scales, long[] dims) =>
         graph.AddInitializer(graph.Names.Reserve(scale.Name), new RetypedTensor(ConvertedTensor.To(scales, scale.ElementType), scale.ElementType, dims));
 
-    private static ITensor? ConstantOf(Value value) => ConstantContent.Of(value)
-        ?? (value.Producer is { } cast && cast.Is("Cast") && ConstantContent.Of(cast.InputOrNull(0)) is { } content && content.ElementType.IsFloatingPoint() ? content : null);
+    private static ITensor? ConstantOf(Value value) => ConstantContent.DefaultOf(value)
+        ?? (value.Producer is { } cast && cast.Is("Cast") && ConstantContent.DefaultOf(cast.InputOrNull(0)) is { } content && content.ElementType.IsFloatingPoint() ? content : null);
 
     /// <summary>Which axis of the weight the numbers are for, and how many they are; null if they are neither one nor one for each index.</summary>
     private static (int Axis, long Count)? Layout(ITensor numbers, ITensor weight)

@@ -39,7 +39,7 @@ internal static class BiasFinder
     private static bool KeepsLastAxis(Node reshape, long length) =>
         reshape.Outputs[0].Shape is { Rank: > 0 } shape && shape[-1].Value is { } known
             ? known == length
-            : ConstantContent.Of(reshape.InputOrNull(1)) is { ElementType: DataType.Int64 } target && target.ToInt64s() is [.., long last] && last == length;
+            : ConstantContent.DefaultOf(reshape.InputOrNull(1)) is { ElementType: DataType.Int64 } target && target.ToInt64s() is [.., long last] && last == length;
 
     // A learned vector that another module adds right after the product is no bias of this one.
     private static bool IsOfSameModule(Node product, Node add, Value bias)

@@ -11,7 +11,7 @@ internal static class BlockQuantizedEmbeddingPattern
         if (!node.Is("GatherBlockQuantized", "com.microsoft")
             || node.GetInt("gather_axis", 0) is not (0 or -2)
             || node.InputOrNull(0) is not { } table
-            || ConstantContent.Of(table) is not { Dims: [long rows, long stored] } content
+            || ConstantContent.DefaultOf(table) is not { Dims: [long rows, long stored] } content
             || node.InputOrNull(1) is not { } ids)
         {
             return null;

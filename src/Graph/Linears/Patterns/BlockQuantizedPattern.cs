@@ -11,7 +11,7 @@ internal static class BlockQuantizedPattern
         if (!node.Is("MatMulNBits", "com.microsoft")
             || node.InputOrNull(0) is not { } input
             || node.InputOrNull(1) is not { } weight
-            || ConstantContent.Of(weight) is not { } content
+            || ConstantContent.DefaultOf(weight) is not { } content
             || node.GetInt("K", 0) is not (> 0 and long inFeatures)
             || node.GetInt("N", 0) is not (> 0 and long outFeatures))
         {
