@@ -29,6 +29,9 @@ public sealed class ExternalTensor : ITensor
     /// <summary>The file that holds the data.</summary>
     public MappedFile File { get; }
 
+    /// <summary>Whether the file is the model file itself, rather than one beside it.</summary>
+    public bool IsInModelFile { get; init; }
+
     /// <summary>First byte of the tensor in the file.</summary>
     public long Offset { get; }
 

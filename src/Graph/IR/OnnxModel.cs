@@ -54,10 +54,10 @@ public sealed class OnnxModel : IDisposable
     /// <summary>Fields of the file that the IR does not model, in serialized form, for the round trip.</summary>
     public ReadOnlyMemory<byte> Unmodelled { get; set; }
 
-    /// <summary>Keeps a resource (a mapped data file) until the model is disposed.</summary>
+    /// <summary>Keeps a resource (a mapped file) until the model is disposed.</summary>
     public void Own(IDisposable resource) => _resources.Add(resource);
 
-    /// <summary>Releases mapped data files; tensors that lie in them can no longer be read.</summary>
+    /// <summary>Releases mapped files; tensors that lie in them can no longer be read.</summary>
     public void Dispose()
     {
         foreach (IDisposable resource in _resources)

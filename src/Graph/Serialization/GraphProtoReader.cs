@@ -132,10 +132,11 @@ internal sealed class GraphProtoReader
     private void ReadInitializers(GraphProto proto, OnnxGraph graph)
     {
         List<TensorProto> remainders = [];
-        foreach (TensorProto initializer in proto.Initializer)
+        foreach ((int index, TensorProto initializer) in proto.Initializer.Index())
         {
             string where = $"initializer '{CheckName(initializer.Name, "an initializer", graph)}'";
-            AddInitializer(initializer.Name, TensorProtoReader.Read(initializer, _context, where), graph);
+            (int Offset, int Length)? place = graph.Parent is null && _context.Inline?.Places.TryGetValue(index, out (int, int) found) == true ? found : null;
+            AddInitializer(initializer.Name, TensorProtoReader.Read(initializer, _context, where, place), graph);
             TensorProtoReader.ClearModelled(initializer);
             if (initializer.CalculateSize() > new TensorProto { Name = initializer.Name }.CalculateSize())
             {

@@ -15,24 +15,50 @@ public static class OnnxModelReader
     // Before version 3 of the format, files named no operator set; there was only the first.
     private const long FirstIrVersionWithOpsets = 3;
 
+    private const string InMemory = "the model in memory";
+
     /// <summary>
-    /// Reads a model file. Weights in the file are copied into memory once; weights in external data files are
-    /// mapped, and the model owns the mapping.
+    /// Reads a model file. Large weights are mapped, in the file itself and in external data files, and the model owns the
+    /// mappings: what nobody reads takes no memory.
     /// </summary>
-    /// <param name="path">The .onnx file.</param>
-    /// <returns>The model; dispose it to release the mapped data files.</returns>
+    /// <param name="path">The .onnx file; it must not change while the model is in use.</param>
+    /// <returns>The model; dispose it to release the mapped files.</returns>
     /// <exception cref="ModelFormatException">The file is absent, no ONNX model, truncated, malformed or hostile.</exception>
     public static OnnxModel Read(string path)
     {
         path = ModelFolder.Resolve(path);
-        using MappedFile file = MappedFile.Open(path);
-        if (file.Length > int.MaxValue)
+        MappedFile file = MappedFile.Open(path);
+        try
         {
-            throw new ModelFormatException($"'{path}' has {file.Length} bytes; protobuf ends at 2 GB. Export the model with external data.");
-        }
+            if (file.Length > int.MaxValue)
+            {
+                throw new ModelFormatException($"'{path}' has {file.Length} bytes; protobuf ends at 2 GB. Export the model with external data.");
+            }
 
-        string full = Path.GetFullPath(path);
-        return Read(file.AsSpan(0, (int)file.Length), $"'{path}'", Path.GetDirectoryName(full), full);
+            string full = Path.GetFullPath(path);
+            ReadOnlySpan<byte> bytes = file.AsSpan(0, (int)file.Length);
+            ModelSkeleton? skeleton = ModelSkeleton.Of(bytes);
+            ReadContext context = new($"'{path}'", new ExternalDataReader($"'{path}'", Path.GetDirectoryName(full), full))
+            {
+                Inline = skeleton is null ? null : new InlineData(file, skeleton.RawData),
+            };
+            OnnxModel model = Read(skeleton is null ? bytes : skeleton.Message.Span, context);
+            if (skeleton is null)
+            {
+                file.Dispose();
+            }
+            else
+            {
+                model.Own(file);
+            }
+
+            return model;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Reads a model from memory.</summary>
@@ -41,12 +67,11 @@ public static class OnnxModelReader
     /// <returns>The model; dispose it to release the mapped data files.</returns>
     /// <exception cref="ModelFormatException">The bytes are no ONNX model, truncated, malformed or hostile.</exception>
     public static OnnxModel Read(ReadOnlyMemory<byte> bytes, string? baseFolder = null) =>
-        Read(bytes.Span, "the model in memory", baseFolder is null ? null : Path.GetFullPath(baseFolder), modelPath: null);
+        Read(bytes.Span, new ReadContext(InMemory, new ExternalDataReader(InMemory, baseFolder is null ? null : Path.GetFullPath(baseFolder), modelPath: null)));
 
-    private static OnnxModel Read(ReadOnlySpan<byte> bytes, string source, string? folder, string? modelPath)
+    private static OnnxModel Read(ReadOnlySpan<byte> bytes, ReadContext context)
     {
-        ModelProto proto = Parse(bytes, source);
-        ReadContext context = new(source, new ExternalDataReader(source, folder, modelPath));
+        ModelProto proto = Parse(bytes, context.Source);
         try
         {
             OnnxModel model = ReadModel(proto, context);

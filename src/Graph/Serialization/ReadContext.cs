@@ -8,6 +8,9 @@ internal sealed class ReadContext(string source, ExternalDataReader externalData
 
     public ExternalDataReader ExternalData { get; } = externalData;
 
+    /// <summary>Raw data that was left in the model file; null if the message holds all of it.</summary>
+    public InlineData? Inline { get; init; }
+
     /// <summary>An error about a place in the source.</summary>
     public ModelFormatException Error(string message, Exception? inner = null) => new($"{Source}: {message}", inner);
 }

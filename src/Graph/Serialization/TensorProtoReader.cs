@@ -11,11 +11,12 @@ internal static class TensorProtoReader
 {
     private const int External = 1;
 
-    /// <summary>Reads a tensor. Raw data is shared with the message, not copied.</summary>
+    /// <summary>Reads a tensor. Raw data is shared with the message or the file, not copied.</summary>
     /// <param name="proto">The message.</param>
     /// <param name="context">The reading that this is part of.</param>
     /// <param name="where">The tensor, for messages.</param>
-    public static ITensor Read(TensorProto proto, ReadContext context, string where)
+    /// <param name="place">Where in the model file the message's raw data lies; null if the message holds it.</param>
+    public static ITensor Read(TensorProto proto, ReadContext context, string where, (int Offset, int Length)? place = null)
     {
         DataType type = (DataType)proto.DataType;
         if (type != DataType.String && type.BitWidth() == 0)
@@ -31,7 +32,7 @@ internal static class TensorProtoReader
         (long count, long byteLength) = Size(type, proto.Dims, context, where);
         if (type == DataType.String)
         {
-            return ReadStrings(proto, count, context, where);
+            return ReadStrings(proto, count, place is not null, context, where);
         }
 
         if (proto.DataLocation == External)
@@ -39,10 +40,16 @@ internal static class TensorProtoReader
             return context.ExternalData.Read(proto.ExternalData, type, proto.Dims, byteLength, where);
         }
 
+        if (place is { } raw)
+        {
+            RequireNoTypedData(proto, context, where);
+            RequireSize(raw.Length, type, proto.Dims, byteLength, context, where);
+            return new ExternalTensor(context.Inline!.File, raw.Offset, type, proto.Dims) { IsInModelFile = true };
+        }
+
         ReadOnlyMemory<byte> data = proto.RawData.IsEmpty ? TypedData(proto, type, count, byteLength, context, where) : RawData(proto, context, where);
-        return data.Length == byteLength
-            ? new DenseTensor(type, proto.Dims, data)
-            : throw context.Error($"{where}, {Describe(type, proto.Dims)}, takes {byteLength} bytes, but the file holds {data.Length} for it. The file is truncated or damaged.");
+        RequireSize(data.Length, type, proto.Dims, byteLength, context, where);
+        return new DenseTensor(type, proto.Dims, data);
     }
 
     /// <summary>Clears what <see cref="Read"/> has read, so that what is left can be kept for the round trip.</summary>
@@ -79,9 +86,9 @@ internal static class TensorProtoReader
             ? (elements, bytes)
             : throw context.Error($"{where}, {Describe(type, dims)}, has a dimension below 0 or more than 2^63 bytes. The file is damaged.");
 
-    private static StringTensor ReadStrings(TensorProto proto, long count, ReadContext context, string where)
+    private static StringTensor ReadStrings(TensorProto proto, long count, bool hasRawData, ReadContext context, string where)
     {
-        if (proto.DataLocation == External || proto.HasRawData)
+        if (proto.DataLocation == External || proto.HasRawData || hasRawData)
         {
             throw context.Error($"{where} holds strings as raw data; ONNX keeps strings in string_data.");
         }
@@ -91,10 +98,27 @@ internal static class TensorProtoReader
             : throw context.Error($"{where}, {Describe(DataType.String, proto.Dims)}, has {count} elements, but the file holds {proto.StringData.Count} strings for it.");
     }
 
-    private static ReadOnlyMemory<byte> RawData(TensorProto proto, ReadContext context, string where) =>
-        proto.FloatData.Count + (long)proto.Int32Data.Count + proto.Int64Data.Count + proto.DoubleData.Count + proto.Uint64Data.Count == 0
-            ? proto.RawData.Memory
-            : throw context.Error($"{where} holds its elements twice, as raw data and as typed data.");
+    private static ReadOnlyMemory<byte> RawData(TensorProto proto, ReadContext context, string where)
+    {
+        RequireNoTypedData(proto, context, where);
+        return proto.RawData.Memory;
+    }
+
+    private static void RequireNoTypedData(TensorProto proto, ReadContext context, string where)
+    {
+        if (proto.FloatData.Count + (long)proto.Int32Data.Count + proto.Int64Data.Count + proto.DoubleData.Count + proto.Uint64Data.Count > 0)
+        {
+            throw context.Error($"{where} holds its elements twice, as raw data and as typed data.");
+        }
+    }
+
+    private static void RequireSize(int length, DataType type, RepeatedField<long> dims, long byteLength, ReadContext context, string where)
+    {
+        if (length != byteLength)
+        {
+            throw context.Error($"{where}, {Describe(type, dims)}, takes {byteLength} bytes, but the file holds {length} for it. The file is truncated or damaged.");
+        }
+    }
 
     private static byte[] TypedData(TensorProto proto, DataType type, long count, long byteLength, ReadContext context, string where)
     {

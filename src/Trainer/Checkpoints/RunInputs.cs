@@ -11,7 +11,7 @@ internal static class RunInputs
     internal static IReadOnlyList<FileFingerprint> Read(TrainingOptions options, OnnxModel model)
     {
         IEnumerable<string> weights = model.Graph.Initializers
-            .Select(i => i.Initializer).OfType<ExternalTensor>().Select(t => t.File.Path).Distinct().Where(File.Exists);
+            .Select(i => i.Initializer).OfType<ExternalTensor>().Where(t => !t.IsInModelFile).Select(t => t.File.Path).Distinct().Where(File.Exists);
         return
         [
             .. Files("model", options.Model),

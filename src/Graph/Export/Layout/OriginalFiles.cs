@@ -25,7 +25,7 @@ internal sealed class OriginalFiles
     /// <summary>Looks at a model before anything is changed in it.</summary>
     public static OriginalFiles Of(string path, OnnxModel model)
     {
-        ExternalTensor[] outside = [.. model.Graph.Initializers.Select(i => i.Initializer).OfType<ExternalTensor>()];
+        ExternalTensor[] outside = [.. model.Graph.Initializers.Select(i => i.Initializer).OfType<ExternalTensor>().Where(t => !t.IsInModelFile)];
         return new OriginalFiles(path, [.. outside.Select(t => t.File).Distinct()], outside.Select(t => t.ByteLength).DefaultIfEmpty().Min());
     }
 
