@@ -19,7 +19,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a function below changes its meaning or an op its schema. */
-#define ORTQLORA_ABI_VERSION 1
+#define ORTQLORA_ABI_VERSION 2
 /* Domain of all ops; their version is 1. */
 #define ORTQLORA_DOMAIN "ortqlora"
 
@@ -44,7 +44,8 @@ ORTQLORA_EXPORT int32_t ortqlora_cpu_path(char* buffer, int64_t capacity, int64_
 ORTQLORA_EXPORT int32_t ortqlora_op_names(char* buffer, int64_t capacity, int64_t* required, char* error,
                                           int64_t error_capacity);
 
-/* Packed copies of constant weights alive in this process, shared between kernels and sessions. */
+/* Packed copies of constant weights alive in this process, shared between kernels and sessions. Weights that
+ * are read where they are (layout panel64) do not count. */
 ORTQLORA_EXPORT int32_t ortqlora_packed_weights(int64_t* count, int64_t* bytes, char* error,
                                                 int64_t error_capacity);
 
@@ -75,12 +76,13 @@ ORTQLORA_EXPORT int32_t ortqlora_cuda_op_names(char* buffer, int64_t capacity, i
 ORTQLORA_EXPORT int32_t ortqlora_cuda_device(int32_t id, char* buffer, int64_t capacity, int64_t* required,
                                              char* error, int64_t error_capacity);
 
-/* Packs an int8 weight of the logical size [k, n] into layout tile64, which the CUDA kernels read where it
- * is: `layout` names what `q` is in, "plain", "eetq_sm80" or "tile64". `required` receives the size in bytes;
- * as with strings, too small a buffer (null and 0) is left alone. */
-ORTQLORA_EXPORT int32_t ortqlora_pack_tile64(const void* q, int64_t q_bytes, const char* layout, int64_t k,
-                                             int64_t n, uint8_t* buffer, int64_t capacity, int64_t* required,
-                                             char* error, int64_t error_capacity);
+/* Packs an int8 weight of the logical size [k, n] into the layout that kernels read where it is: `target` is
+ * "panel64" for the CPU's (which must start at a multiple of 64 bytes for that) or "tile64" for CUDA's.
+ * `layout` names what `q` is in, "plain", "eetq_sm80", "tile64" or "panel64". `required` receives the size in
+ * bytes; as with strings, too small a buffer (null and 0) is left alone. */
+ORTQLORA_EXPORT int32_t ortqlora_pack_weight(const void* q, int64_t q_bytes, const char* layout, int64_t k,
+                                             int64_t n, const char* target, uint8_t* buffer, int64_t capacity,
+                                             int64_t* required, char* error, int64_t error_capacity);
 
 /* Called by ONNX Runtime (RegisterCustomOpsLibrary). */
 struct OrtSessionOptions;

@@ -160,21 +160,25 @@ int32_t ortqlora_cuda_device(int32_t id, char* buffer, int64_t capacity, int64_t
   });
 }
 
-int32_t ortqlora_pack_tile64(const void* q, int64_t q_bytes, const char* layout, int64_t k, int64_t n,
-                             uint8_t* buffer, int64_t capacity, int64_t* required, char* error,
-                             int64_t error_capacity) {
+int32_t ortqlora_pack_weight(const void* q, int64_t q_bytes, const char* layout, int64_t k, int64_t n,
+                             const char* target, uint8_t* buffer, int64_t capacity, int64_t* required,
+                             char* error, int64_t error_capacity) {
   using ortqlora::WeightLayout, ortqlora::WeightSource;
   return ortqlora::Guard(error, error_capacity, [&] {
-    if (layout == nullptr) ortqlora::Fail("layout must not be null.");
+    if (layout == nullptr || target == nullptr) ortqlora::Fail("layout and target must not be null.");
     const WeightSource source{q, ortqlora::ParseLayout(layout), k, n};
-    const int64_t size = WeightSource{nullptr, WeightLayout::kTile64, k, n}.size();
+    const WeightLayout to = ortqlora::ParseLayout(target);
+    if (to != WeightLayout::kTile64 && to != WeightLayout::kPanel64) {
+      ortqlora::Fail("target is '", target, "', expected 'tile64' or 'panel64'.");
+    }
+    const int64_t size = WeightSource{nullptr, to, k, n}.size();
     if (required != nullptr) *required = size;
     if (buffer == nullptr || capacity < size) return ORTQLORA_BUFFER_TOO_SMALL;
     if (q_bytes != source.size() || (q == nullptr && q_bytes != 0)) {
       ortqlora::Fail("a weight of K = ", k, ", N = ", n, " in layout '", layout, "' has ", source.size(),
                      " bytes; given: ", q_bytes, ".");
     }
-    ortqlora::PackTile64(source, buffer);
+    (to == WeightLayout::kTile64 ? ortqlora::PackTile64 : ortqlora::PackPanel64)(source, buffer);
     return ORTQLORA_OK;
   });
 }

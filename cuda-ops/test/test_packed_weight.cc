@@ -11,6 +11,18 @@
 namespace ortqlora::test {
 namespace {
 
+// A weight in layout panel64, in memory that kernels can read.
+struct Panels {
+  explicit Panels(const WeightSource& from)
+      : source{nullptr, WeightLayout::kPanel64, from.k, from.n}, buffer(static_cast<size_t>(source.size())) {
+    PackPanel64(from, reinterpret_cast<uint8_t*>(buffer.data()));
+    source.data = buffer.data();
+  }
+
+  WeightSource source;
+  AlignedBuffer buffer;
+};
+
 constexpr int64_t kSizes[] = {0, 1, 15, 16, 17, 63, 64, 65, 130};
 
 TEST(AllLayoutsPackIntoTheSameBytes) {
@@ -31,8 +43,25 @@ TEST(AllLayoutsPackIntoTheSameBytes) {
       EXPECT_TRUE(from_plain == from_eetq);
       tiles.data = from_plain.data();
       EXPECT_TRUE(packed.Holds(tiles));
+      const Panels panels(tiles);
+      EXPECT_EQ(panels.source.size(), packed.size());
+      EXPECT_TRUE(packed.Holds(panels.source));
+      const auto in_place = PackedWeight::InPlace(panels.source);
+      EXPECT_TRUE(in_place.has_value() && in_place->panel(0) == panels.source.data);
+      EXPECT_TRUE(in_place->Holds(source));
+      EXPECT_TRUE(!PackedWeight::InPlace(tiles).has_value());
     }
   }
+}
+
+TEST(PanelsOffACacheLineAreCopied) {
+  const Weight w(64, 64, 3);
+  AlignedBuffer buffer(64 * 64 + 1);
+  auto* shifted = reinterpret_cast<uint8_t*>(buffer.data()) + 1;
+  PackPanel64(w.source(), shifted);
+  const WeightSource source{shifted, WeightLayout::kPanel64, 64, 64};
+  EXPECT_TRUE(!PackedWeight::InPlace(source).has_value());
+  EXPECT_TRUE(PackedWeight(source).Holds(w.source()));
 }
 
 TEST(PackingPadsWithZeros) {
@@ -97,7 +126,9 @@ TEST(DequantizeHasTheBitsOfTheIdentityProduct) {
     std::vector<uint8_t> tiles(
         static_cast<size_t>(WeightSource{nullptr, WeightLayout::kTile64, k, n}.size()));
     PackTile64(w.source(), tiles.data());
-    for (const WeightSource& source : {processed, WeightSource{tiles.data(), WeightLayout::kTile64, k, n}}) {
+    const Panels panels(w.source());
+    for (const WeightSource& source :
+         {processed, WeightSource{tiles.data(), WeightLayout::kTile64, k, n}, panels.source}) {
       std::vector<float> other(expected.size(), -1.0f);
       Dequantize(source, w.scale.data(), Element::kFloat, other.data(), serial);
       EXPECT_TRUE(other == expected);

@@ -38,22 +38,32 @@ Tensor FloatTensor(const std::string& name, Type type, const std::vector<int64_t
   return {name, type, shape, Raw(halves)};
 }
 
-Tensor WeightTensor(const Weight& w, bool eetq) {
-  if (!eetq) return {"q", kInt8, {w.k, w.n}, Raw(w.q)};
+constexpr const char* kLayouts[] = {"plain", "eetq_sm80", "panel64"};
+
+Tensor WeightTensor(const Weight& w, const std::string& layout) {
+  if (layout == "plain") return {"q", kInt8, {w.k, w.n}, Raw(w.q)};
+  if (layout == "panel64") {
+    std::vector<uint8_t> panels(
+        static_cast<size_t>(WeightSource{nullptr, WeightLayout::kPanel64, w.k, w.n}.size()));
+    PackPanel64(w.source(), panels.data());
+    return {"q", kUint8, {static_cast<int64_t>(panels.size())}, Raw(panels)};
+  }
   return {"q", kUint8, {RoundUp(w.k, 64), RoundUp(w.n, 64)}, Raw(w.Eetq())};
 }
 
-NodeWriter OpNode(const std::string& op, const Weight& w, bool eetq, const std::string& compute,
-                  const std::vector<std::string>& inputs, const std::string& output) {
+NodeWriter OpNode(const std::string& op, const Weight& w, const std::string& layout,
+                  const std::string& compute, const std::vector<std::string>& inputs,
+                  const std::string& output) {
   NodeWriter node(op, "/layer/" + op, inputs, {output});
-  node.Set("K", w.k).Set("N", w.n).Set("layout", std::string(eetq ? "eetq_sm80" : "plain"));
+  node.Set("K", w.k).Set("N", w.n).Set("layout", layout);
   if (op != "DequantizeInt8") node.Set("compute", compute);
   return node;
 }
 
 struct Variant {
   Type rows = kFloat32, scale = kFloat32;
-  bool eetq = false, bias = false, constant = true;
+  std::string layout = "plain";
+  bool bias = false, constant = true;
   std::string compute = "fp32";
 };
 
@@ -62,9 +72,9 @@ std::string MatMulModel(const std::string& op, const Weight& w, const Variant& v
   std::vector<std::string> inputs = {"x", "q", "scale"};
   if (v.bias) inputs.push_back("bias");
   ModelWriter model;
-  model.Node(OpNode(op, w, v.eetq, v.compute, inputs, "y"));
+  model.Node(OpNode(op, w, v.layout, v.compute, inputs, "y"));
   model.Input({"x", v.rows, {-1, 3, forward ? w.k : w.n}, ""});
-  const Tensor q = WeightTensor(w, v.eetq);
+  const Tensor q = WeightTensor(w, v.layout);
   v.constant ? model.Initializer(q) : model.Input(q);
   model.Initializer(FloatTensor("scale", v.scale, {w.n}, w.scale));
   if (v.bias) model.Initializer(FloatTensor("bias", v.rows, {w.n}, w.bias));
@@ -103,23 +113,22 @@ TEST(MatMulAndGradMatchTheReference) {
     const int64_t width = direction == Direction::kForward ? w.k : w.n;
     std::vector<Variant> variants;
     for (Type rows : {kFloat32, kFloat16}) {
-      for (bool eetq : {false, true}) {
+      for (const std::string layout : kLayouts) {
         for (bool flag : {false, true}) {
           variants.push_back(
-              {rows, flag ? kFloat16 : kFloat32, eetq, flag && op == "MatMulInt8", true, "auto"});
+              {rows, flag ? kFloat16 : kFloat32, layout, flag && op == "MatMulInt8", true, "auto"});
         }
-        variants.push_back({rows, kFloat16, eetq, false, false, "fp32"});
+        variants.push_back({rows, kFloat16, layout, false, false, "fp32"});
       }
     }
     for (const Variant& v : variants) {
-      Context() =
-          Concat(op, " rows type ", int{v.rows}, " scale type ", int{v.scale}, v.eetq ? " eetq" : " plain",
-                 v.bias ? " bias" : "", v.constant ? "" : " weight as input");
+      Context() = Concat(op, " rows type ", int{v.rows}, " scale type ", int{v.scale}, " ", v.layout,
+                         v.bias ? " bias" : "", v.constant ? "" : " weight as input");
       Session session(MatMulModel(op, w, v));
       std::vector<float> x = RandomRows(6, width, 3);
       for (float& value : x) value = HalfToFloat(FloatToHalf(value));
       std::vector<Tensor> inputs = {FloatTensor("x", v.rows, {2, 3, width}, x)};
-      if (!v.constant) inputs.push_back(WeightTensor(w, v.eetq));
+      if (!v.constant) inputs.push_back(WeightTensor(w, v.layout));
       const Tensor y = session.Run(inputs, "y");
       EXPECT_TRUE((y.shape == std::vector<int64_t>{2, 3, w.k + w.n - width}));
       EXPECT_AT_MOST(RelativeError(Floats(y), Reference(w, direction, x, 6, v.bias)), 1e-3);
@@ -134,15 +143,15 @@ TEST(DequantizeEqualsMatMulOfTheIdentity) {
   for (size_t i = 0; i < 90; ++i) identity[i * 91] = 1;
   for (size_t i = 0; i < 72; ++i) identity_n[i * 73] = 1;
   for (Type type : {kFloat32, kFloat16}) {
-    for (bool eetq : {false, true}) {
+    for (const std::string layout : kLayouts) {
       ModelWriter model;
-      model.Node(OpNode("DequantizeInt8", w, eetq, "", {"q", "scale"}, "w"));
-      model.Initializer(WeightTensor(w, eetq))
+      model.Node(OpNode("DequantizeInt8", w, layout, "", {"q", "scale"}, "w"));
+      model.Initializer(WeightTensor(w, layout))
           .Input({"scale", type, {w.n}, ""})
           .Output({"w", type, {w.k, w.n}, ""});
       const Tensor what = Session(model.Write()).Run({FloatTensor("scale", type, {w.n}, w.scale)}, "w");
 
-      const Variant variant{type, type, eetq, false, true, "fp32"};
+      const Variant variant{type, type, layout, false, true, "fp32"};
       Session forward(MatMulModel("MatMulInt8", w, variant));
       EXPECT_TRUE(forward.Run({FloatTensor("x", type, {30, 3, w.k}, identity)}, "y").data == what.data);
 
@@ -162,9 +171,9 @@ TEST(OneCopyServesForwardGradientAndASecondSession) {
   const Weight w(128, 192, 6), other(128, 192, 7);
   const auto model = [](const Weight& weight) {
     ModelWriter writer;
-    writer.Node(OpNode("MatMulInt8", weight, false, "auto", {"x", "q", "scale"}, "h"));
-    writer.Node(OpNode("MatMulInt8Grad", weight, false, "auto", {"h", "q", "scale"}, "y"));
-    writer.Initializer(WeightTensor(weight, false))
+    writer.Node(OpNode("MatMulInt8", weight, "plain", "auto", {"x", "q", "scale"}, "h"));
+    writer.Node(OpNode("MatMulInt8Grad", weight, "plain", "auto", {"h", "q", "scale"}, "y"));
+    writer.Initializer(WeightTensor(weight, "plain"))
         .Initializer(FloatTensor("scale", kFloat16, {192}, weight.scale));
     writer.Input({"x", kFloat32, {-1, 128}, ""}).Output({"y", kFloat32, {-1, 128}, ""});
     return writer.Write();
@@ -182,12 +191,23 @@ TEST(OneCopyServesForwardGradientAndASecondSession) {
   EXPECT_EQ(PackedCount(), 0);
 }
 
+TEST(PanelsAreReadWhereTheyAre) {
+  const Weight w(128, 192, 6);
+  const std::vector<float> x = RandomRows(6, 128, 1);
+  const auto run = [&](const std::string& layout, int64_t packed) {
+    Session session(MatMulModel("MatMulInt8", w, {kFloat32, kFloat32, layout, false, true, "int8"}));
+    EXPECT_EQ(PackedCount(), packed);
+    return session.Run({FloatTensor("x", kFloat32, {2, 3, 128}, x)}, "y").data;
+  };
+  EXPECT_TRUE(run("panel64", 0) == run("plain", 1));
+}
+
 TEST(ThreadCountDoesNotChangeBits) {
   const Weight w(512, 320, 6);
   for (const std::string op : {"MatMulInt8", "MatMulInt8Grad"}) {
     const int64_t width = op == "MatMulInt8" ? w.k : w.n;
     for (const std::string compute : {"fp32", "bf16", "int16", "int8"}) {
-      const std::string model = MatMulModel(op, w, {kFloat32, kFloat32, false, false, true, compute});
+      const std::string model = MatMulModel(op, w, {kFloat32, kFloat32, "plain", false, true, compute});
       const Tensor x = FloatTensor("x", kFloat32, {100, 3, width}, RandomRows(300, width, 2));
       EXPECT_TRUE(Session(model, 1).Run({x}, "y").data == Session(model, 2).Run({x}, "y").data);
     }
@@ -214,8 +234,8 @@ TEST(EveryForcedCpuPathComputesTheSame) {
     const auto cpu_path = Entry<decltype(&ortqlora_cpu_path)>("ortqlora_cpu_path");
     EXPECT_EQ(cpu_path(name, sizeof name, &required, nullptr, 0), ORTQLORA_OK);
     EXPECT_EQ(std::string(name), CpuPathName(path));
-    for (bool eetq : {false, true}) {
-      Session session(MatMulModel("MatMulInt8", w, {kFloat32, kFloat32, eetq, false, true, "fp32"}));
+    for (const std::string layout : kLayouts) {
+      Session session(MatMulModel("MatMulInt8", w, {kFloat32, kFloat32, layout, false, true, "fp32"}));
       const Tensor y = session.Run({FloatTensor("x", kFloat32, {2, 3, w.k}, x)}, "y");
       EXPECT_AT_MOST(RelativeError(Floats(y), expected), 2e-6);
     }
@@ -655,8 +675,8 @@ TEST(UnknownCpuPathIsAnErrorNotAFallback) {
 TEST(WrongRowsAreNamedWhenTheyArrive) {
   const Weight w(64, 32, 6);
   ModelWriter model;
-  model.Node(OpNode("MatMulInt8", w, false, "auto", {"x", "q", "scale"}, "y"));
-  model.Initializer(WeightTensor(w, false)).Initializer(FloatTensor("scale", kFloat32, {32}, w.scale));
+  model.Node(OpNode("MatMulInt8", w, "plain", "auto", {"x", "q", "scale"}, "y"));
+  model.Initializer(WeightTensor(w, "plain")).Initializer(FloatTensor("scale", kFloat32, {32}, w.scale));
   model.Input({"x", kFloat32, {-1, -1}, ""}).Output({"y", kFloat32, {-1, 32}, ""});
   Session session(model.Write());
   EXPECT_THROWS(session.Run({FloatTensor("x", kFloat32, {2, 65}, RandomRows(2, 65, 1))}, "y"),

@@ -15,7 +15,7 @@ public sealed class CustomOpLibrary
     public const string PathVariable = "ORTQLORA_OPS_LIBRARY";
 
     /// <summary>Version of the C functions that this assembly calls; the library must have the same.</summary>
-    public const int AbiVersion = 1;
+    public const int AbiVersion = 2;
 
     private static readonly Lazy<(CustomOpLibrary? Library, string? Reason)> Found = new(() => Find(Environment.GetEnvironmentVariable(PathVariable)));
 
@@ -57,6 +57,12 @@ public sealed class CustomOpLibrary
     /// <summary>Names of the operators that have CUDA kernels; empty where <see cref="CudaPath"/> is null.</summary>
     public IReadOnlyList<string> CudaOperators { get; } = [];
 
+    /// <summary>Layout in which the CPU kernels read an int8 weight where it is.</summary>
+    public const string PanelLayout = "panel64";
+
+    /// <summary>Layout in which the CUDA kernels read an int8 weight where it is.</summary>
+    public const string TileLayout = "tile64";
+
     /// <summary>Why there are no CUDA kernels, where <see cref="CudaPath"/> is null.</summary>
     public string? CudaReason { get; }
 
@@ -84,16 +90,20 @@ public sealed class CustomOpLibrary
     public string DescribeCudaDevice(int id) => _native.CudaDevice(id);
 
     /// <summary>
-    /// Packs an int8 weight [K, N] into layout <c>tile64</c>, which the CUDA kernels read where it is: a weight in any other layout
-    /// they pack on the device, beside the initializer.
+    /// Packs an int8 weight [K, N] into the layout that kernels read where it is: <see cref="PanelLayout"/> on the CPU,
+    /// <see cref="TileLayout"/> on CUDA. A weight in any other layout they pack themselves, beside the initializer.
     /// </summary>
     /// <param name="q">The weight's bytes.</param>
-    /// <param name="layout">What they are in: <c>plain</c>, <c>eetq_sm80</c> or <c>tile64</c>.</param>
+    /// <param name="layout">What they are in: <c>plain</c>, <c>eetq_sm80</c>, <c>tile64</c> or <c>panel64</c>.</param>
     /// <param name="k">Logical rows.</param>
     /// <param name="n">Logical columns.</param>
-    /// <returns>K and N rounded up to multiples of 128, one byte a weight.</returns>
-    /// <exception cref="NativeOpException">The layout is unknown, or the sizes disagree with the bytes.</exception>
-    public byte[] PackTile64(ReadOnlySpan<byte> q, string layout, long k, long n) => _native.PackTile64(q, layout, k, n);
+    /// <param name="target"><see cref="PanelLayout"/> or <see cref="TileLayout"/>.</param>
+    /// <returns>
+    /// One byte a weight, K and N rounded up to multiples of 16 (panel64) or 128 (tile64), in memory that starts at a multiple of 64
+    /// bytes and never moves.
+    /// </returns>
+    /// <exception cref="NativeOpException">A layout is unknown, or the sizes disagree with the bytes.</exception>
+    public ReadOnlyMemory<byte> PackWeight(ReadOnlySpan<byte> q, string layout, long k, long n, string target) => _native.PackWeight(q, layout, k, n, target);
 
     /// <summary>Measures the chip's peak for products in a compute mode: its dot instruction out of registers. Takes some milliseconds.</summary>
     /// <param name="compute">A mode: <c>fp32</c>, <c>bf16</c>, <c>int16</c> or <c>int8</c>.</param>

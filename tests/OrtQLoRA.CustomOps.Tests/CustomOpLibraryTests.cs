@@ -48,7 +48,7 @@ public sealed class CustomOpLibraryTests
     }
 
     [TestMethod]
-    [DataRow("*version = 999; return 0;", "has interface version 999, this program needs 1")]
+    [DataRow("*version = 999; return 0;", "has interface version 999, this program needs 2")]
     [DataRow("__builtin_strcpy(error, \"worn out\"); return 3;", "failed with status 3: worn out")]
     public void Find_LibraryOfAnotherVersion_IsRefused(string body, string expected)
     {
@@ -98,29 +98,35 @@ public sealed class CustomOpLibraryTests
     }
 
     [TestMethod]
-    public void PackTile64_AnyLayout_PlacesEveryWeightOnce()
+    [DataRow(CustomOpLibrary.TileLayout, 128 * 256)]
+    [DataRow(CustomOpLibrary.PanelLayout, 80 * 144)]
+    public unsafe void PackWeight_AnyLayout_PlacesEveryWeightOnceOnACacheLine(string target, int bytes)
     {
         CustomOpLibrary library = NativeLibraryUnderTest.Require();
         byte[] q = [.. Enumerable.Range(0, 70 * 130).Select(i => (byte)(i * 37))];
 
-        byte[] packed = library.PackTile64(q, "plain", 70, 130);
+        ReadOnlyMemory<byte> packed = library.PackWeight(q, "plain", 70, 130, target);
 
-        Assert.HasCount(128 * 256, packed);
+        Assert.AreEqual(bytes, packed.Length);
         byte[] expected = [.. q.Select(b => (byte)(b ^ 0x80)), .. Enumerable.Repeat((byte)128, packed.Length - q.Length)];
-        CollectionAssert.AreEquivalent(expected, packed);
-        CollectionAssert.AreEqual(packed, library.PackTile64(packed, "tile64", 70, 130));
-        Assert.IsEmpty(library.PackTile64([], "plain", 0, 5));
+        CollectionAssert.AreEquivalent(expected, packed.ToArray());
+        CollectionAssert.AreEqual(packed.ToArray(), library.PackWeight(packed.Span, target, 70, 130, target).ToArray());
+        Assert.AreEqual(0, library.PackWeight([], "plain", 0, 5, target).Length);
+        using System.Buffers.MemoryHandle pin = packed.Pin();
+        Assert.AreEqual(0, (nint)pin.Pointer % 64);
     }
 
     [TestMethod]
-    public void PackTile64_SizesDisagree_SaysBoth()
+    public void PackWeight_WrongSizeOrLayout_SaysBoth()
     {
         CustomOpLibrary library = NativeLibraryUnderTest.Require();
 
-        string message = Assert.ThrowsExactly<NativeOpException>(() => library.PackTile64(new byte[10], "plain", 3, 4)).Message;
+        string Message(int bytes, string layout, string target) =>
+            Assert.ThrowsExactly<NativeOpException>(() => library.PackWeight(new byte[bytes], layout, 3, 4, target)).Message;
 
-        StringAssert.Contains(message, "has 12 bytes; given: 10");
-        StringAssert.Contains(Assert.ThrowsExactly<NativeOpException>(() => library.PackTile64(new byte[12], "other", 3, 4)).Message, "'tile64'");
+        StringAssert.Contains(Message(10, "plain", "panel64"), "has 12 bytes; given: 10");
+        StringAssert.Contains(Message(12, "other", "panel64"), "'other', expected 'plain', 'eetq_sm80', 'tile64' or 'panel64'");
+        StringAssert.Contains(Message(12, "plain", "eetq_sm80"), "target is 'eetq_sm80', expected 'tile64' or 'panel64'");
     }
 
     /// <summary>Makes a library of C source; a test that asks for it without a compiler is reported as skipped.</summary>

@@ -106,12 +106,34 @@ public sealed class NativeTrainingTests
             graph.Artifacts.TrainingModel, graph.Artifacts.UserInputs.ToDictionary(i => i, _ => Shape.Of(16, 64))).Bytes;
     }
 
+    [TestMethod]
+    [DataRow(Int8Compute.Fp32)]
+    [DataRow(Int8Compute.Int8)]
+    public void TrainStep_WeightsInPanels_GivesTheSameBits(Int8Compute compute)
+    {
+        CustomOpLibrary library = NativeLibraryUnderTest.Require();
+        using OnnxModel model = LlamaModelBuilder.Build(Size);
+        using TrainingGraph plain = Build(model, compute);
+        using TrainingGraph panels = Build(model, compute, packer: new Int8WeightPacker(
+            CustomOpLibrary.PanelLayout, (q, k, n) => library.PackWeight(q.Span, "plain", k, n, CustomOpLibrary.PanelLayout)));
+        using SessionTrainingEngine expected = new(plain.Artifacts, new EngineOptions { CustomOps = library });
+        using SessionTrainingEngine actual = new(panels.Artifacts, new EngineOptions { CustomOps = library });
+        Dictionary<string, DenseTensor> batch = Batch(plain.Artifacts);
+
+        Assert.AreEqual(expected.TrainStep(batch), actual.TrainStep(batch));
+        Assert.AreEqual(expected.EvalStep(batch).Loss, actual.EvalStep(batch).Loss);
+        CollectionAssert.AreEqual(Gradient(expected), Gradient(actual));
+        ITensor[] weights = [.. panels.Artifacts.TrainingModel.Graph.Initializers.Select(i => i.Initializer!).Where(t => t.ElementType is DataType.UInt8 or DataType.Int8)];
+        Assert.HasCount(7 * Size.LayerCount, weights, "No weight is there in two layouts.");
+        Assert.IsTrue(weights.All(w => w.ElementType == DataType.UInt8));
+    }
+
     private static float[] Gradient(SessionTrainingEngine engine) => [.. engine.Parameters.SelectMany(p => engine.GetGradient(p.Name).ToFloats())];
 
     private static ITensor[] Weights(OnnxGraph graph, string op, int input) =>
         [.. graph.Nodes.Where(n => n.Is(op, OpCatalog.Domain)).Select(n => n.Inputs[input]!.Initializer!)];
 
-    private static TrainingGraph Build(OnnxModel model, Int8Compute? compute, bool recomputes = false) => TrainingGraphBuilder.Build(model, new TrainingGraphOptions
+    private static TrainingGraph Build(OnnxModel model, Int8Compute? compute, bool recomputes = false, Int8WeightPacker? packer = null) => TrainingGraphBuilder.Build(model, new TrainingGraphOptions
     {
         Method = new LoraMethod(),
         Adapter = new LoraConfig { Rank = 4, TargetModules = ModuleSelector.AllLinear },
@@ -120,6 +142,7 @@ public sealed class NativeTrainingTests
         WeightFormat = WeightFormatRegistry.Default.Get("eetq"),
         NativeOperators = compute,
         RecomputesActivations = recomputes,
+        WeightPacker = packer,
         Optimizer = new AdamWOptimizer(),
         Seed = 3,
     });

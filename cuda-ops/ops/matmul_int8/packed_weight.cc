@@ -44,6 +44,11 @@ class GranuleReader {
   std::vector<int8_t> q_;
 };
 
+// The first byte of a k-quad (four rows) in a panel `columns` wide: [padded_k / 4][columns][4 k].
+int64_t QuadOffset(int64_t panel, int64_t quad, int64_t columns, int64_t padded_k) {
+  return panel * PackedWeight::kPanel * padded_k + quad * 4 * columns;
+}
+
 uint8_t Stored(int8_t q) { return static_cast<uint8_t>(static_cast<uint8_t>(q) ^ 0x80u); }
 
 }  // namespace
@@ -52,16 +57,44 @@ WeightLayout ParseLayout(const std::string& name) {
   if (name == "plain") return WeightLayout::kPlain;
   if (name == "eetq_sm80") return WeightLayout::kEetqSm80;
   if (name == "tile64") return WeightLayout::kTile64;
-  Fail("attribute layout is '", name, "', expected 'plain', 'eetq_sm80' or 'tile64'.");
+  if (name == "panel64") return WeightLayout::kPanel64;
+  Fail("attribute layout is '", name, "', expected 'plain', 'eetq_sm80', 'tile64' or 'panel64'.");
+}
+
+const char* LayoutName(WeightLayout layout) {
+  switch (layout) {
+    case WeightLayout::kPlain:
+      return "plain";
+    case WeightLayout::kEetqSm80:
+      return "eetq_sm80";
+    case WeightLayout::kTile64:
+      return "tile64";
+    case WeightLayout::kPanel64:
+      return "panel64";
+  }
+  return "unknown";
+}
+
+int64_t PaddingOf(WeightLayout layout) {
+  switch (layout) {
+    case WeightLayout::kPlain:
+      return 1;
+    case WeightLayout::kEetqSm80:
+      return kEetqTile;
+    case WeightLayout::kTile64:
+      return kTile64Pad;
+    case WeightLayout::kPanel64:
+      return PackedWeight::kGranule;
+  }
+  return 1;
 }
 
 int64_t WeightSource::size() const {
   if (k < 0 || n < 0) Fail("K = ", k, " and N = ", n, " must not be negative.");
   constexpr int64_t kLimit = int64_t{1} << 56;
   if (k > kLimit || n > kLimit) Fail("a weight of K = ", k, ", N = ", n, " is too large to address.");
-  if (layout == WeightLayout::kPlain) return CheckedProduct(k, n);
-  const int64_t tile = layout == WeightLayout::kEetqSm80 ? kEetqTile : kTile64Pad;
-  return CheckedProduct(RoundUp(k, tile), RoundUp(n, tile));
+  const int64_t padding = PaddingOf(layout);
+  return CheckedProduct(RoundUp(k, padding), RoundUp(n, padding));
 }
 
 void PackTile64(const WeightSource& source, uint8_t* out) {
@@ -109,6 +142,21 @@ void ReadWeightRows(const WeightSource& source, int64_t first, int64_t rows, int
     }
     return;
   }
+  if (source.layout == WeightLayout::kPanel64) {
+    constexpr int64_t kPanel = PackedWeight::kPanel, kGranule = PackedWeight::kGranule;
+    const auto* bytes = static_cast<const uint8_t*>(source.data);
+    const int64_t padded_k = RoundUp(source.k, kGranule), padded_n = RoundUp(source.n, kGranule);
+    for (int64_t column = 0; column < source.n; column += kPanel) {
+      const int64_t columns = std::min(kPanel, padded_n - column), used = std::min(kPanel, source.n - column);
+      for (int64_t row = 0; row < rows; ++row) {
+        const uint8_t* from =
+            bytes + QuadOffset(column / kPanel, (first + row) / 4, columns, padded_k) + (first + row) % 4;
+        for (int64_t c = 0; c < used; ++c)
+          q[row * stride + column + c] = static_cast<int8_t>(from[4 * c] ^ 0x80u);
+      }
+    }
+    return;
+  }
   // EETQ's SM80 layout: column pairs are contiguous; inside a pair tiles of 64 k, first the even then the odd
   // column; inside a tile the low and high eight of each 16 k are zipped.
   const int64_t padded_k = RoundUp(source.k, kEetqTile);
@@ -121,26 +169,45 @@ void ReadWeightRows(const WeightSource& source, int64_t first, int64_t rows, int
   }
 }
 
-PackedWeight::PackedWeight(const WeightSource& source)
+void PackPanel64(const WeightSource& source, uint8_t* out) {
+  constexpr int64_t kPanel = PackedWeight::kPanel, kGranule = PackedWeight::kGranule;
+  const int64_t padded_k = RoundUp(source.k, kGranule), padded_n = RoundUp(source.n, kGranule);
+  GranuleReader reader(source, padded_n);
+  const int8_t* granule = nullptr;
+  for (int64_t quad = 0; quad < padded_k / 4; ++quad) {
+    if (quad % 4 == 0) granule = reader.Read(quad / 4);
+    const int8_t* q = granule + quad % 4 * 4 * reader.stride();
+    for (int64_t column = 0; column < padded_n; column += kPanel) {
+      const int64_t columns = std::min(kPanel, padded_n - column);
+      uint8_t* to = out + QuadOffset(column / kPanel, quad, columns, padded_k);
+      for (int64_t c = 0; c < columns; ++c) {
+        for (int64_t i = 0; i < 4; ++i) to[4 * c + i] = Stored(q[i * reader.stride() + column + c]);
+      }
+    }
+  }
+}
+
+PackedWeight::PackedWeight(const WeightSource& source, const uint8_t* data)
     : k_(source.k),
       n_(source.n),
       padded_k_(RoundUp(source.k, kGranule)),
       padded_n_(RoundUp(source.n, kGranule)),
-      bytes_(static_cast<size_t>((source.size(), CheckedProduct(padded_k_, padded_n_)))) {
-  GranuleReader reader(source, padded_n_);
-  auto* bytes = reinterpret_cast<uint8_t*>(bytes_.data());
-  const int8_t* granule = nullptr;
-  for (int64_t quad = 0; quad < padded_k_ / 4; ++quad) {
-    if (quad % 4 == 0) granule = reader.Read(quad / 4);
-    const int8_t* q = granule + quad % 4 * 4 * reader.stride();
-    for (int64_t p = 0; p < panels(); ++p) {
-      const int64_t columns = panel_columns(p);
-      uint8_t* out = bytes + p * kPanel * padded_k_ + quad * 4 * columns;
-      for (int64_t c = 0; c < columns; ++c) {
-        for (int64_t i = 0; i < 4; ++i) out[4 * c + i] = Stored(q[i * reader.stride() + p * kPanel + c]);
-      }
-    }
-  }
+      data_(data) {}
+
+PackedWeight::PackedWeight(const WeightSource& source) : PackedWeight(source, nullptr) {
+  // Checks the sizes of source and result, one after the other.
+  static_cast<void>(source.size());
+  auto* bytes = reinterpret_cast<uint8_t*>(
+      bytes_.Reserve(static_cast<size_t>(WeightSource{nullptr, WeightLayout::kPanel64, k_, n_}.size())));
+  PackPanel64(source, bytes);
+  data_ = bytes;
+}
+
+std::optional<PackedWeight> PackedWeight::InPlace(const WeightSource& source) {
+  const auto alignment = static_cast<uintptr_t>(AlignedBuffer::kAlignment);
+  if (source.layout != WeightLayout::kPanel64 || reinterpret_cast<uintptr_t>(source.data) % alignment != 0)
+    return std::nullopt;
+  return PackedWeight(source, static_cast<const uint8_t*>(source.data));
 }
 
 bool PackedWeight::Holds(const WeightSource& source) const {
@@ -152,7 +219,7 @@ bool PackedWeight::Holds(const WeightSource& source) const {
     const int8_t* q = granule + quad % 4 * 4 * reader.stride();
     for (int64_t p = 0; p < panels(); ++p) {
       const int64_t columns = panel_columns(p);
-      const uint8_t* stored = panel(p) + quad * 4 * columns;
+      const uint8_t* stored = data_ + QuadOffset(p, quad, columns, padded_k_);
       uint8_t different = 0;
       for (int64_t c = 0; c < columns; ++c) {
         for (int64_t i = 0; i < 4; ++i) {

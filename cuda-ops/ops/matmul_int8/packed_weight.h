@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "common/aligned_buffer.h"
@@ -17,10 +18,15 @@ enum class WeightLayout {
   kPlain,     // int8 [K, N], row-major
   kEetqSm80,  // EETQ's processed layout for SM80: uint8, K and N padded to multiples of 64
   kTile64,    // the CUDA kernels' own: uint8, K and N padded to multiples of 128, see below
+  kPanel64,   // the CPU kernels' own: uint8, K and N padded to multiples of 16, see PackedWeight
 };
 
 // The layout an op's attribute names. Throws Error for any other name.
 WeightLayout ParseLayout(const std::string& name);
+const char* LayoutName(WeightLayout layout);
+
+// What K and N are rounded up to.
+int64_t PaddingOf(WeightLayout layout);
 
 // Layout tile64 stores u = q + 128 (padding 128) so that one copy serves the register operand of mma and
 // wgmma in both directions without a shuffle. Blocks of 64 x 64 weights, 4096 bytes each, are ordered [N /
@@ -58,16 +64,17 @@ struct WeightSource {
   int64_t size() const;
 };
 
-// Packs any layout into tile64: `out` holds WeightSource{..., kTile64, k, n}.size() bytes.
+// Pack any layout into tile64 or panel64: `out` holds WeightSource{..., that layout, k, n}.size() bytes.
 void PackTile64(const WeightSource& source, uint8_t* out);
+void PackPanel64(const WeightSource& source, uint8_t* out);
 
 // Writes q[first + i, 0..n) of a source to q + i * stride as signed bytes, for i in [0, rows). `first` is a
 // multiple of 16 and at most 16 rows are read: the groups EETQ's layout keeps together.
 void ReadWeightRows(const WeightSource& source, int64_t first, int64_t rows, int8_t* q, int64_t stride);
 
-// The one copy of a weight that every CPU kernel reads, forward and gradient: one byte a weight, stored as
-// u = q + 128, so that the dot instructions take it as their unsigned operand and the activations stay
-// signed.
+// The one copy of a weight that every CPU kernel reads, forward and gradient (layout panel64): one byte a
+// weight, stored as u = q + 128, so that the dot instructions take it as their unsigned operand and the
+// activations stay signed.
 //
 //   panels of 64 columns, each [padded_k / 4][64 columns][4 k]; the last panel is as wide as it must be,
 //   a multiple of 16.
@@ -80,13 +87,18 @@ class PackedWeight {
   static constexpr int64_t kGranule = 16;  // K and N are padded to multiples of this with q = 0
   static constexpr uint8_t kZero = 128;    // the byte that means q = 0
 
+  // Packs a copy.
   explicit PackedWeight(const WeightSource& source);
+
+  // The source itself, where its bytes can be read as they stand: in layout panel64, on a cache line
+  // boundary. They must then outlive the result. Nothing where they cannot.
+  static std::optional<PackedWeight> InPlace(const WeightSource& source);
 
   int64_t k() const { return k_; }
   int64_t n() const { return n_; }
   int64_t padded_k() const { return padded_k_; }
   int64_t padded_n() const { return padded_n_; }
-  size_t size() const { return bytes_.size(); }
+  int64_t size() const { return padded_k_ * padded_n_; }
 
   // Panel p holds columns [64 p, 64 p + panel_columns(p)).
   int64_t panels() const { return (padded_n_ + kPanel - 1) / kPanel; }
@@ -94,16 +106,17 @@ class PackedWeight {
     const int64_t left = padded_n_ - panel * kPanel;
     return left < kPanel ? left : kPanel;
   }
-  const uint8_t* panel(int64_t panel) const {
-    return reinterpret_cast<const uint8_t*>(bytes_.data()) + panel * kPanel * padded_k_;
-  }
+  const uint8_t* panel(int64_t panel) const { return data_ + panel * kPanel * padded_k_; }
 
   // Whether this is what the source would be packed into.
   bool Holds(const WeightSource& source) const;
 
  private:
+  PackedWeight(const WeightSource& source, const uint8_t* data);
+
   int64_t k_, n_, padded_k_, padded_n_;
-  AlignedBuffer bytes_;
+  AlignedBuffer bytes_;  // empty where `data_` is the source's
+  const uint8_t* data_;
 };
 
 }  // namespace ortqlora

@@ -7,10 +7,12 @@
 namespace ortqlora {
 namespace {
 
-const char* LayoutName(WeightLayout layout) {
-  return layout == WeightLayout::kPlain      ? "plain"
-         : layout == WeightLayout::kEetqSm80 ? "eetq_sm80"
-                                             : "tile64";
+// A constant weight where it stands, if that is how kernels read it, else the shared packed copy.
+std::shared_ptr<const PackedWeight> ConstantWeight(const WeightSource& source) {
+  if (auto weight = PackedWeight::InPlace(source)) {
+    return std::make_shared<const PackedWeight>(std::move(*weight));
+  }
+  return SharedPackedWeight(source);
 }
 
 }  // namespace
@@ -31,7 +33,7 @@ void CheckWeight(const WeightAttributes& attributes, const TensorInfo& q) {
          LayoutName(attributes.layout), "'.");
   }
   if (!q.fully_known()) return;
-  const int64_t pad = plain ? 1 : attributes.layout == WeightLayout::kEetqSm80 ? 64 : kTile64Pad;
+  const int64_t pad = PaddingOf(attributes.layout);
   const int64_t k = RoundUp(attributes.k, pad), n = RoundUp(attributes.n, pad);
   const bool matrix = q.shape.size() == 2 && q.shape[0] == k && q.shape[1] == n;
   const bool flat = !plain && q.shape.size() == 1 && q.shape[0] == k * n;
@@ -73,7 +75,7 @@ QuantizedWeight::QuantizedWeight(const KernelInfo& info, size_t q, size_t scale)
   }
   if (const auto constant = info.ConstantInput(q)) {
     CheckWeight(attributes_, constant->info);
-    weight_ = SharedPackedWeight(SourceOf(attributes_, *constant));
+    weight_ = ConstantWeight(SourceOf(attributes_, *constant));
   }
 }
 
@@ -82,7 +84,10 @@ QuantizedWeight::Ready QuantizedWeight::Get(const KernelContext& context) const 
   if (ready.weight == nullptr) {
     const TensorView q = context.Input(q_index_);
     CheckWeight(attributes_, q.info);
-    ready.weight = std::make_shared<const PackedWeight>(SourceOf(attributes_, q));
+    const WeightSource source = SourceOf(attributes_, q);
+    auto weight = PackedWeight::InPlace(source);
+    ready.weight = weight.has_value() ? std::make_shared<const PackedWeight>(std::move(*weight))
+                                      : std::make_shared<const PackedWeight>(source);
   }
   if (scale_.has_value()) {
     ready.scale = scale_->data();

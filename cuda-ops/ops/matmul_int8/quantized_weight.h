@@ -29,7 +29,7 @@ WeightSource SourceOf(const WeightAttributes& attributes, const TensorView& q);
 std::vector<float> FloatVector(const TensorView& vector);
 
 // The inputs `q` and `scale` of an op: checked when the session is created; constant ones are packed then,
-// and shared with every other kernel of the same weight.
+// and shared with every other kernel of the same weight. A weight in layout panel64 is read where it is.
 class QuantizedWeight {
  public:
   // Indices of the two inputs.

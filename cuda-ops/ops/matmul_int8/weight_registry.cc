@@ -52,7 +52,7 @@ class Registry {
     for (const auto& entry : weights_) {
       if (const auto weight = entry.second.lock()) {
         ++usage.count;
-        usage.bytes += static_cast<int64_t>(weight->size());
+        usage.bytes += weight->size();
       }
     }
     return usage;

@@ -75,30 +75,41 @@ internal sealed unsafe class NativeOps
             => function(id, (byte*)buffer, capacity, required, error, ErrorCapacity));
     }
 
-    /// <summary>Packs an int8 weight into layout <c>tile64</c>.</summary>
-    internal byte[] PackTile64(ReadOnlySpan<byte> q, string layout, long k, long n)
+    /// <summary>Packs an int8 weight into memory that starts at a multiple of 64 bytes and never moves.</summary>
+    internal ReadOnlyMemory<byte> PackWeight(ReadOnlySpan<byte> q, string layout, long k, long n, string target)
     {
-        const string name = "ortqlora_pack_tile64";
-        var function = (delegate* unmanaged[Cdecl]<byte*, long, byte*, long, long, byte*, long, long*, byte*, long, int>)Export(name);
+        const string name = "ortqlora_pack_weight";
+        var function = (delegate* unmanaged[Cdecl]<byte*, long, byte*, long, long, byte*, byte*, long, long*, byte*, long, int>)Export(name);
         byte* error = stackalloc byte[ErrorCapacity];
         byte[] layoutName = Encoding.UTF8.GetBytes(layout + "\0");
+        byte[] targetName = Encoding.UTF8.GetBytes(target + "\0");
         long required = 0;
-        fixed (byte* from = q, layoutStart = layoutName)
+        fixed (byte* from = q, layoutStart = layoutName, targetStart = targetName)
         {
-            int status = function(from, q.Length, layoutStart, k, n, null, 0, &required, error, ErrorCapacity);
+            int status = function(from, q.Length, layoutStart, k, n, targetStart, null, 0, &required, error, ErrorCapacity);
             if (status != BufferTooSmall)
             {
                 ThrowIfFailed(name, status, error);
             }
 
-            byte[] packed = new byte[checked((int)Math.Max(required, 1))];
-            fixed (byte* to = packed)
+            Memory<byte> packed = Aligned(checked((int)required));
+            fixed (byte* to = packed.Span)
             {
-                ThrowIfFailed(name, function(from, q.Length, layoutStart, k, n, to, packed.Length, &required, error, ErrorCapacity), error);
+                // An empty weight has no address, but a buffer it needs.
+                byte nothing;
+                ThrowIfFailed(name, function(from, q.Length, layoutStart, k, n, targetStart, to is null ? &nothing : to, packed.Length, &required, error, ErrorCapacity), error);
             }
 
-            return required == packed.Length ? packed : [];
+            return packed;
         }
+    }
+
+    private static Memory<byte> Aligned(int length)
+    {
+        const int alignment = 64;
+        byte[] memory = GC.AllocateUninitializedArray<byte>(length + alignment - 1, pinned: true);
+        int skipped = (int)(-Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0) & (alignment - 1));
+        return memory.AsMemory(skipped, length);
     }
 
     private delegate int TextFunction(nint buffer, long capacity, long* required, byte* error);

@@ -43,7 +43,7 @@ public static class ArtifactsWriter
         ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
         CustomOpLibrary? native = NativeOperators.Find(options, model, callback, runsOnSessions: false);
         callback.OnStage("Building the training graph");
-        using TrainingGraph graph = TrainingGraphSetup.Build(model, facts, settings, options, native, Dialect(options, artifactOptions), artifactOptions.Loss);
+        using TrainingGraph graph = TrainingGraphSetup.Build(model, facts, settings, options, native, Dialect(options, artifactOptions), artifactOptions.Loss, isPortable: true);
         TrainingArtifacts artifacts = graph.Artifacts;
         IReadOnlyList<string> remarks = ArtifactTargetCheck.Check(artifacts, artifactOptions);
         callback.OnStage($"Writing {options.Out}");

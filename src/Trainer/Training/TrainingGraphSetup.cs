@@ -21,6 +21,7 @@ internal static class TrainingGraphSetup
     /// <param name="native">The native operators, if the graph may use them.</param>
     /// <param name="dialect">For which engine.</param>
     /// <param name="loss">Name of the loss; null for the task's.</param>
+    /// <param name="isPortable">Whether the graph may run elsewhere: then weights stay in a layout that all devices know.</param>
     internal static TrainingGraph Build(
         OnnxModel model,
         ModelFacts facts,
@@ -28,7 +29,8 @@ internal static class TrainingGraphSetup
         TrainingOptions options,
         CustomOpLibrary? native,
         ArtifactDialect dialect,
-        string? loss = null)
+        string? loss = null,
+        bool isPortable = false)
     {
         if (options.QuantExclude is not null)
         {
@@ -49,9 +51,7 @@ internal static class TrainingGraphSetup
             QuantizedModules = QuantizedModules.Beside(settings.Config, options.QuantExclude),
             NativeOperators = native is null ? null : options.Compute,
             AvailableOperators = options.Device.IsCuda ? native?.CudaOperators : native?.Operators,
-            WeightPacker = options.Device.IsCuda && native is not null
-                ? new Int8WeightPacker("tile64", (q, k, n) => native.PackTile64(q.Span, "plain", k, n))
-                : null,
+            WeightPacker = native is null || isPortable ? null : PackerOf(native, options.Device.IsCuda ? CustomOpLibrary.TileLayout : CustomOpLibrary.PanelLayout),
             HalfPrecision = options.Precision switch
             {
                 ComputePrecision.Fp16 => DataType.Float16,
@@ -65,10 +65,12 @@ internal static class TrainingGraphSetup
             NeftuneAlpha = options.NeftuneAlpha,
             GradientCheckpointing = options.GradientCheckpointing,
 
-            // A GPU has less memory than a host, and passes over it are fast there.
-            RecomputesActivations = options.Device.IsCuda,
+            // Only sessions of ours run nodes where they stand, so that a copy comes into being as late as it is put.
+            RecomputesActivations = dialect is SessionDialect,
             Dialect = dialect,
             Seed = unchecked((int)options.Seed),
         });
     }
+
+    private static Int8WeightPacker PackerOf(CustomOpLibrary native, string layout) => new(layout, (q, k, n) => native.PackWeight(q.Span, "plain", k, n, layout));
 }

@@ -45,7 +45,7 @@ public sealed class NativeOperatorPassTests
         Int8WeightPacker packer = new("reversed", (q, k, n) =>
         {
             packed.Add((k, n));
-            return [.. q.ToArray().Reverse()];
+            return q.ToArray().Reverse().ToArray();
         });
         NativeOperatorPass pass = new(Int8Compute.Fp32, [], packer: packer);
 

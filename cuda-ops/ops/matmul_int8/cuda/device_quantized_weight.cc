@@ -56,6 +56,9 @@ DeviceQuantizedWeight::DeviceQuantizedWeight(const KernelInfo& info, size_t q, s
       padded_k_(RoundUp(attributes_.k, kTile64Pad)),
       padded_n_(RoundUp(attributes_.n, kTile64Pad)),
       prepared_(std::make_shared<Prepared>()) {
+  if (attributes_.layout == WeightLayout::kPanel64) {
+    Fail("layout is 'panel64', which the CPU kernels read; use 'tile64' or 'plain' on CUDA devices.");
+  }
   CheckWeight(attributes_, info.Input(q));
   CheckDeviceVector("scale", attributes_.n, info.Input(scale));
 }

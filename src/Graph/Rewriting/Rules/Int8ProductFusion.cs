@@ -6,10 +6,11 @@ namespace OrtQLoRA.Graph.Rewriting.Rules;
 /// <summary>
 /// Products with a dequantized int8 weight <c>What[k, n] = q[k, n] * scale[n]</c>: <c>x * What</c> becomes
 /// <c>ortqlora.MatMulInt8</c> and <c>dy * What^T</c> becomes <c>ortqlora.MatMulInt8Grad</c>, so that no dequantized weight
-/// is ever made. Both read one int8 tensor in the orientation [K, N], of which the native library keeps one packed copy.
+/// is ever made. Both read one int8 tensor, in the packer's layout or in the orientation [K, N], of which the native library
+/// then keeps a packed copy.
 /// </summary>
 /// <remarks>
-/// One rule object must see every model whose sessions are to share weights: it makes the [K, N] tensor of a weight once.
+/// One rule object must see every model whose sessions are to share weights: it makes the tensor of a weight once.
 /// </remarks>
 public sealed class Int8ProductFusion : RewriteRule
 {
@@ -131,7 +132,7 @@ public sealed class Int8ProductFusion : RewriteRule
             return new DenseTensor(DataType.Int8, [k, n], plain);
         }
 
-        byte[] packed = _packer.Pack(plain, k, n);
-        return new DenseTensor(DataType.UInt8, [packed.LongLength], packed);
+        ReadOnlyMemory<byte> packed = _packer.Pack(plain, k, n);
+        return new DenseTensor(DataType.UInt8, [packed.Length], packed);
     }
 }
