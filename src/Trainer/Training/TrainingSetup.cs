@@ -84,6 +84,9 @@ internal sealed class TrainingSetup : IDisposable
             long trainedOfBase = graph.Adapter.Plan.TrainedWeights.Sum(w => w.Parameter.Content.ElementCount());
             long all = model.Graph.Initializers.Where(i => i.Initializer!.ElementType.IsFloatingPoint()).Sum(i => i.Initializer!.ElementCount());
             ITrainingEngine hooked = graph.Adapter.Plan.CreateTrainingHook() is { } hook ? new AdapterEngine(engine, hook, options.MaxGradNorm) : engine;
+
+            // What building leaves behind would stay until the heap has grown by as much again, which training hardly makes it do.
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
             return new TrainingSetup(facts, settings, graph, hooked, all - trainedOfBase);
         }
         catch
