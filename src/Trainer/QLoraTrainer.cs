@@ -47,6 +47,19 @@ public static partial class QLoraTrainer
         TrainingOptionsValidator.Validate(options);
         options.ResolveModelFolder();
         RunFolder folder = RunFolder.Prepare(options.Out);
+        try
+        {
+            return RunIn(folder, options, callback, cancellationToken);
+        }
+        finally
+        {
+            // Of a run that was refused.
+            folder.RemoveIfEmpty();
+        }
+    }
+
+    private static TrainingResult RunIn(RunFolder folder, TrainingOptions options, ITrainingCallback callback, CancellationToken cancellationToken)
+    {
         using EventFileCallback? events = options.TensorBoard ? new EventFileCallback(folder.Path, callback) : null;
         callback = events is null ? callback : new CallbackGroup(callback, events);
         CheckpointStore store = new(folder.CheckpointsFolder);

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Adapters;
@@ -40,5 +41,5 @@ internal sealed class InitialTensors
         return made;
     }
 
-    public ITensor Of(TrainedWeight weight) => _file?.Of(weight) ?? FloatTensor.Of(weight.Parameter.Content);
+    public ITensor Of(TrainedWeight weight) => _file?.Of(weight) ?? FloatTensor.Of(ParameterValues.Of(weight.Parameter));
 }

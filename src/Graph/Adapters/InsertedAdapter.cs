@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Training;
 
@@ -57,7 +58,7 @@ public sealed class InsertedAdapter
 
         foreach (SavedWeight saved in Plan.SavedWeights)
         {
-            tensors[saved.FileKey] = saved.Parameter.IsTransposed ? new TransposedTensor(saved.Parameter.Content) : saved.Parameter.Content;
+            tensors[saved.FileKey] = saved.Parameter.IsTransposed ? new TransposedTensor(ParameterValues.Of(saved.Parameter)) : ParameterValues.Of(saved.Parameter);
         }
 
         foreach ((string key, string original) in Plan.Duplicates)

@@ -140,7 +140,7 @@ internal static class CheckpointWeights
     }
 
     private static ITensor Float(ITensor tensor, ModelParameter parameter) =>
-        ConvertedTensor.Like(parameter.IsTransposed ? new TransposedTensor(tensor) : tensor, parameter.Content);
+        ParameterValues.ToContent(parameter, parameter.IsTransposed ? new TransposedTensor(tensor) : tensor);
 
     // A model exported inside a wrapper class has one more segment in front of every name, or one less.
     private static IReadOnlyDictionary<string, ITensor> Renamed(IReadOnlyDictionary<string, ITensor> tensors, HashSet<string> expected)

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using OrtQLoRA.Graph.IR;
 
 namespace OrtQLoRA.Graph.Export;
@@ -15,15 +16,14 @@ internal sealed class MergedWeight : ComputedTensor
     /// <summary>Creates the tensor.</summary>
     /// <param name="elementType">Element type of the initializer.</param>
     /// <param name="baseRows">Rows of the base weight as the initializer lays them out.</param>
-    /// <param name="rows">Number of rows.</param>
-    /// <param name="width">Length of a row.</param>
+    /// <param name="dims">Dimensions of the initializer; all but the first make a row (a convolution's has its kernel there).</param>
     /// <param name="terms">What is added; each term's row factors belong to rows of the initializer.</param>
-    public MergedWeight(DataType elementType, IMatrixRows baseRows, long rows, int width, IReadOnlyList<LowRankTerm> terms)
-        : base(elementType, [rows, width])
+    public MergedWeight(DataType elementType, IMatrixRows baseRows, ImmutableArray<long> dims, IReadOnlyList<LowRankTerm> terms)
+        : base(elementType, dims)
     {
         _base = baseRows;
         _terms = terms;
-        _width = width;
+        _width = checked((int)dims.Skip(1).Aggregate(1L, (a, b) => a * b));
     }
 
     protected override void Compute(long first, Span<float> values)

@@ -21,6 +21,8 @@ namespace OrtQLoRA.Graph.Export;
 /// </summary>
 public static class ModelExporter
 {
+    private const string DecoderIds = "decoder_input_ids";
+
     /// <summary>Exports.</summary>
     /// <param name="source">Model and adapter.</param>
     /// <param name="options">Form and place.</param>
@@ -185,6 +187,10 @@ public static class ModelExporter
         if (path != options.Output && !options.IsTriton)
         {
             OutputFolder.CopyCompanions(source.Model, options.Output);
+        }
+        else if (!options.IsTriton && model.Graph.Inputs.Any(i => i.Name == DecoderIds) && OutputFolder.CopyConfigBeside(source.Model, path))
+        {
+            warnings.Add($"config.json was copied beside '{path}': it says with which token the decoder starts.");
         }
 
         return new ExportResult { Output = options.Output, Model = path, Quantization = report, Warnings = warnings };

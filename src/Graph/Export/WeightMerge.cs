@@ -35,7 +35,7 @@ public sealed class WeightMerge
     }
 
     /// <summary>Adds <c>scaling * B A</c> to a module's weight.</summary>
-    /// <param name="module">A linear layer or embedding.</param>
+    /// <param name="module">A linear layer, an embedding, or a convolution without groups, whose kernel lies along in.</param>
     /// <param name="a">[r, in].</param>
     /// <param name="b">[out, r].</param>
     /// <param name="rank">r.</param>
@@ -148,7 +148,7 @@ public sealed class WeightMerge
         ITensor value = _initial!.Of(weight);
         foreach (ModelParameter parameter in weight.Tied.Prepend(weight.Parameter))
         {
-            ITensor stored = ConvertedTensor.Like(parameter.IsTransposed == weight.Parameter.IsTransposed ? value : new TransposedTensor(value), parameter.Content);
+            ITensor stored = ParameterValues.ToContent(parameter, parameter.IsTransposed == weight.Parameter.IsTransposed ? value : new TransposedTensor(value));
             Initializers.Replace(parameter, stored, weight.IsCopy);
         }
     }
@@ -215,8 +215,7 @@ public sealed class WeightMerge
             : new MergedWeight(
                 site.Content.ElementType,
                 rows,
-                site.Content.Dims[0],
-                checked((int)site.Content.Dims[1]),
+                site.Content.Dims,
                 [.. changes.Select(c => c.LowRank!).Select(t => LowRankTerm.OfLora(t.A, t.B, t.Rank, t.Scaling / site.WeightFactor, site.IsOutByIn))]);
     }
 }

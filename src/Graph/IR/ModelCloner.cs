@@ -23,6 +23,7 @@ public sealed class ModelCloner
             IrVersion = model.IrVersion,
             ProducerName = model.ProducerName,
             ProducerVersion = model.ProducerVersion,
+            ModelType = model.ModelType,
             Domain = model.Domain,
             ModelVersion = model.ModelVersion,
             DocString = model.DocString,

@@ -48,6 +48,12 @@ public sealed class OnnxModel : IDisposable
     /// <summary>A note to readers, if the model has one.</summary>
     public string? DocString { get; set; }
 
+    /// <summary>
+    /// The architecture that a configuration beside the file names (<c>model_type</c> of config.json, <c>type</c> of
+    /// genai_config.json), such as <c>gemma2</c>; null where nothing says. It is not part of the file.
+    /// </summary>
+    public string? ModelType { get; set; }
+
     /// <summary>Key/value pairs of the file.</summary>
     public IDictionary<string, string> Metadata { get; } = new OrderedDictionary<string, string>();
 

@@ -20,6 +20,12 @@ public sealed class ModelParameter
     /// <summary>Content of <see cref="Value"/>, or of the part of it that <see cref="Slice"/> names.</summary>
     public required ITensor Content { get; init; }
 
+    /// <summary>
+    /// What the initializer holds beyond PyTorch's parameter: 1 where the exporter folded the <c>1 + weight</c> of a norm (see
+    /// <see cref="FoldedNorms"/>), else 0.
+    /// </summary>
+    public float Offset { get; init; }
+
     /// <summary>Whether the two dimensions of the initializer are PyTorch's in reverse order.</summary>
     public bool IsTransposed { get; init; }
 

@@ -39,12 +39,19 @@ internal static partial class ParameterFinder
             }
         }
 
+        FoldedNorms folded = new(model, sites);
         bool isGenAi = sites.Modules.Any(m => m.Weight.Name.Contains(".MatMul.weight", StringComparison.Ordinal));
         foreach (Value value in model.Graph.Initializers.Where(v => v.IsUsed && !claimed.Contains(v)))
         {
             if (NameOfOther(value) is { } name)
             {
-                Add(new ModelParameter { Name = isGenAi ? ModuleNaming.UndoBuilderNames(name) : name, Value = value, Content = value.Initializer! });
+                Add(new ModelParameter
+                {
+                    Name = isGenAi ? ModuleNaming.UndoBuilderNames(name) : name,
+                    Value = value,
+                    Content = value.Initializer!,
+                    Offset = IsNormWeight(name, value) ? folded.OffsetOf(value, isGenAi) : 0,
+                });
             }
         }
 
@@ -103,19 +110,30 @@ internal static partial class ParameterFinder
                 : null;
         }
 
-        // Exporters that decompose a norm lose the names of its parameters, but not the module of the nodes. A value
-        // that they computed from the parameter (Gemma's 1 + weight, named after the folded Add) keeps its own name.
+        // Exporters that decompose a norm, or compute with its parameter, lose the parameter's name, but not the module of the
+        // nodes. What became of it by anything but Gemma's 1 + weight cannot be undone: such a value keeps its own name.
         if (content.ElementCount() > 1
             && content.Dims.Count(d => d != 1) == 1
-            && value.Uses is [Use { Node: { OpType: "Mul" or "Add", Domain: "" } reader }]
-            && NodeScopes.Of(reader)?.Path is { } path
+            && value.Uses is [Use use]
+            && RoleOf(use) is { } role
+            && NodeScopes.Of(use.Node)?.Path is { } path
             && Norm().IsMatch(path))
         {
-            return FoldedResult().IsMatch(value.Name) ? $"{path}.{value.Name}" : path + (reader.OpType == "Mul" ? ".weight" : ".bias");
+            return OtherResult().IsMatch(value.Name) ? $"{path}.{value.Name}" : $"{path}.{role}";
         }
 
         return null;
     }
+
+    private static string? RoleOf(Use use) => (use.Node.Domain, use.Node.OpType, use.Index) switch
+    {
+        ("", "Mul", _) or ("", "LayerNormalization" or "RMSNormalization" or "SimplifiedLayerNormalization", 1) => "weight",
+        ("", "Add", _) or ("", "LayerNormalization", 2) => "bias",
+        _ => null,
+    };
+
+    private static bool IsNormWeight(string name, Value value) =>
+        InitializerNames.EndsAsWeight(name) && value.Initializer!.Dims.Count(d => d != 1) <= 1 && Norm().IsMatch(InitializerNames.ModulePath(name));
 
     private static bool IsStatistic(Value value) => value.Uses.Any(u =>
         (u.Node.Is("BatchNormalization") && u.Index >= 3) || (u.Node.OpType.Contains("QuantizeLinear", StringComparison.Ordinal) && u.Index >= 1));
@@ -123,6 +141,6 @@ internal static partial class ParameterFinder
     [GeneratedRegex(@"(^|\.)([^.]*norm[^.]*|([^.]*_)?(ln|gn|bn)[_\d]*)$", RegexOptions.IgnoreCase)]
     private static partial Regex Norm();
 
-    [GeneratedRegex(@"^(add|mul|sub)_\d+$")]
-    private static partial Regex FoldedResult();
+    [GeneratedRegex(@"^(mul|sub)_\d+$")]
+    private static partial Regex OtherResult();
 }

@@ -6,6 +6,8 @@ namespace OrtQLoRA.Graph.Serialization;
 public static class ModelFolder
 {
     private const string GenAiConfig = "genai_config.json";
+    private const string HuggingFaceConfig = "config.json";
+    private const long MaximumConfigBytes = 16 << 20;
 
     // What Optimum and the Hugging Face hub call the file to train; a merged decoder holds the branch without cache.
     private static readonly string[] FileNames = ["model.onnx", "decoder_model_merged.onnx", "decoder_model.onnx"];
@@ -51,6 +53,42 @@ public static class ModelFolder
     /// <summary>The folder itself if it holds a tokenizer; null if it holds none or the path is no folder.</summary>
     public static string? Tokenizer(string path) =>
         Directory.Exists(path) && TokenizerNames.Any(n => File.Exists(Path.Combine(path, n))) ? path : null;
+
+    /// <summary>The architecture that config.json or genai_config.json beside a model names; null where neither does.</summary>
+    /// <param name="modelPath">The ONNX file.</param>
+    internal static string? ModelType(string modelPath)
+    {
+        string folder = Path.GetDirectoryName(Path.GetFullPath(modelPath))!;
+        return Text(Path.Combine(folder, HuggingFaceConfig), "model_type") ?? Text(Path.Combine(folder, GenAiConfig), "model", "type");
+    }
+
+    // A file of another program that happens to lie there says nothing about the model.
+    private static string? Text(string file, params ReadOnlySpan<string> keys)
+    {
+        if (new FileInfo(file) is not { Exists: true, Length: < MaximumConfigBytes })
+        {
+            return null;
+        }
+
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
+            JsonElement element = document.RootElement;
+            foreach (string key in keys)
+            {
+                if (element.ValueKind != JsonValueKind.Object || !element.TryGetProperty(key, out element))
+                {
+                    return null;
+                }
+            }
+
+            return element.ValueKind == JsonValueKind.String ? element.GetString() : null;
+        }
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
 
     private static string? GenAiModel(string folder)
     {

@@ -43,6 +43,7 @@ public static class OnnxModelReader
                 Inline = skeleton is null ? null : new InlineData(file, skeleton.RawData),
             };
             OnnxModel model = Read(skeleton is null ? bytes : skeleton.Message.Span, context);
+            model.ModelType = ModelFolder.ModelType(full);
             if (skeleton is null)
             {
                 file.Dispose();

@@ -35,7 +35,7 @@ public static class TrainingOptionCatalog
         new("layers-to-transform", "NUMBERS", "Layers to adapt; all by default.", (o, t) => o.LayersToTransform = OptionText.Ints(t), o => o.LayersToTransform),
         new("rank-pattern", "PATTERN=R,...", "Ranks of single modules.", (o, t) => o.RankPattern = OptionText.Pairs(t, OptionText.Int), o => o.RankPattern),
         new("alpha-pattern", "PATTERN=A,...", "Alphas of single modules.", (o, t) => o.AlphaPattern = OptionText.Pairs(t, OptionText.Double), o => o.AlphaPattern),
-        new("bias", "none|all|lora_only", "Which biases of the base are trained; none by default.", (o, t) => o.Bias = t, o => o.Bias),
+        new("bias", "none|all|lora_only|boft_only|hra_only|oft_only|vera_only", "Which biases of the base are trained; METHOD_only means those of the targets; none by default.", (o, t) => o.Bias = t, o => o.Bias),
         List("modules-to-save", "Modules to train whole and save beside the adapter.", (o, v) => o.ModulesToSave = v, o => o.ModulesToSave),
         new("init-lora-weights", "NAME", "How LoRA starts: default, random, gaussian, orthogonal, pissa, pissa_niter_N, olora, loftq, eva or corda.", (o, t) => o.InitLoraWeights = t, o => o.InitLoraWeights),
         .. MethodOptionCatalog.All,

@@ -69,7 +69,7 @@ internal static class TrainingOptionsValidator
         Require(o.Alpha is null || IsPositive(o.Alpha.Value), $"--alpha is {o.Alpha}; it must be a number above 0.");
         Require(o.Dropout is null or (>= 0 and < 1), $"--dropout is {o.Dropout}; it must be at least 0 and below 1.");
         Require(o.Targets is not { Names.Count: 0 }, "--targets is empty; name module suffixes, one regular expression, or all-linear.");
-        Require(o.Bias is null or "none" or "all" or "lora_only", $"--bias is '{o.Bias}'; it must be none, all or lora_only.");
+        Require(o.Bias is null or "none" or "all" or "lora_only" or "boft_only" or "hra_only" or "oft_only" or "vera_only", $"--bias is '{o.Bias}'; it must be none, all or, for the biases of the targets, lora_only (boft_only, hra_only, oft_only, vera_only with those methods).");
         Require(
             o.Method is not "full" || o.Quantization == QuantizationKind.None || o.Targets is not (null or { IsAllLinear: true }),
             $"--method full trains every weight, which leaves --quant {OptionText.Name(o.Quantization)} none to freeze; choose what to train with --targets, or pass --quant none.");

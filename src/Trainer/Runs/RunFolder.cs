@@ -11,9 +11,13 @@ namespace OrtQLoRA.Trainer.Runs;
 /// </summary>
 public sealed class RunFolder
 {
-    private RunFolder(string path)
+    // Those that Prepare created, the innermost first.
+    private readonly IReadOnlyList<string> _created;
+
+    private RunFolder(string path, IReadOnlyList<string> created)
     {
         Path = path;
+        _created = created;
     }
 
     /// <summary>The folder.</summary>
@@ -56,7 +60,13 @@ public sealed class RunFolder
     /// <exception cref="FileWriteException">They cannot.</exception>
     public static RunFolder Prepare(string path)
     {
-        RunFolder folder = new(System.IO.Path.GetFullPath(path));
+        List<string> missing = [];
+        for (string? at = System.IO.Path.GetFullPath(path); at is not null && !Directory.Exists(at); at = System.IO.Path.GetDirectoryName(at))
+        {
+            missing.Add(at);
+        }
+
+        RunFolder folder = new(System.IO.Path.GetFullPath(path), missing);
         try
         {
             Directory.CreateDirectory(folder.Path);
@@ -76,7 +86,7 @@ public sealed class RunFolder
     /// <exception cref="ConfigurationException">It is not there or lacks its configuration.</exception>
     public static RunFolder Open(string path)
     {
-        RunFolder folder = new(System.IO.Path.GetFullPath(path));
+        RunFolder folder = new(System.IO.Path.GetFullPath(path), []);
         return File.Exists(folder.ConfigFile)
             ? folder
             : throw new ConfigurationException($"'{path}' is no run folder: it has no {System.IO.Path.GetFileName(folder.ConfigFile)}. Pass the folder given to train as --out.");
@@ -88,6 +98,15 @@ public sealed class RunFolder
         TrainingOptions options = new();
         TrainingOptionsFile.Apply(ConfigFile, options);
         return options;
+    }
+
+    /// <summary>Removes the folder, and those around it, if <see cref="Prepare"/> created them and nothing was written.</summary>
+    internal void RemoveIfEmpty()
+    {
+        foreach (string folder in _created.TakeWhile(f => Directory.Exists(f) && !Directory.EnumerateFileSystemEntries(f).Any()))
+        {
+            Directory.Delete(folder);
+        }
     }
 
     /// <summary>Removes what an earlier run left, so that no file of the folder belongs to another run.</summary>

@@ -1,5 +1,6 @@
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Lora;
+using OrtQLoRA.Graph.Adapters.Targeted;
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Quantization;
@@ -71,7 +72,7 @@ public sealed class AdapterInsertionPassTests
         using OnnxModel model = SmallDecoder.Build(DataType.Float16);
         LoraConfig config = Config("fc", "embed_tokens");
         config.ModulesToSave = ["lm_head"];
-        config.Bias = LoraBias.LoraOnly;
+        config.Bias = TrainedBiases.Targets;
 
         InsertedAdapter inserted = Insert(model, config);
 

@@ -1,6 +1,8 @@
 using OrtQLoRA.Graph.Adapters;
+using OrtQLoRA.Graph.Adapters.Lora;
 using OrtQLoRA.Graph.Adapters.Onnx;
 using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Export;
 using OrtQLoRA.Graph.Export.Layout;
 using OrtQLoRA.Graph.IR;
@@ -9,6 +11,7 @@ using OrtQLoRA.Graph.Quantization;
 using OrtQLoRA.Graph.Quantization.Eetq;
 using OrtQLoRA.Graph.Safetensors;
 using OrtQLoRA.Graph.Serialization;
+using OrtQLoRA.Graph.Tests.Adapters;
 using OrtQLoRA.TestKit;
 
 namespace OrtQLoRA.Graph.Tests.Export;
@@ -43,6 +46,30 @@ public sealed class ModelExporterTests
         ExportResult adapter = model.Export(ExportKind.Adapter, "adapter");
         Assert.IsLessThan(tolerance, ExportedCase.Distance(model.Base, model.Run(adapter.Model!)), "base without its adapter");
         AssertTrained(model, tolerance, adapter.Model!, adapter.OnnxAdapter!);
+    }
+
+    [TestMethod]
+    [DataRow("decoder_input_ids", true)]
+    [DataRow("input_ids", false)]
+    public void Export_MergedFile_TakesTheConfigurationOfAnEncoderDecoderAlong(string input, bool isCopied)
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("base/model.onnx");
+        folder.Write("base/config.json", "{\"decoder_start_token_id\": 3}");
+        using (OnnxModel model = SmallDecoder.Build())
+        {
+            model.Graph.GetValue("input_ids").Name = input;
+            OnnxModelWriter.Write(model, path);
+            AdapterInsertionPass pass = new(new LoraMethod(), new LoraConfig { Rank = 2, TargetModules = ModuleSelector.OfNames("fc") });
+            pass.Run(model);
+            PeftAdapterFolder.Write(folder.File("adapter"), pass.Inserted.InitialWeights());
+        }
+
+        ExportResult result = ModelExporter.Export(
+            new ExportSource { Model = path, Adapter = folder.File("adapter") }, new ExportOptions { Kind = ExportKind.Merged, Output = folder.File("out/merged.onnx") });
+
+        Assert.AreEqual(isCopied, File.Exists(folder.File("out/config.json")));
+        Assert.AreEqual(isCopied, result.Warnings.Any(w => w.Contains("config.json", StringComparison.Ordinal)));
     }
 
     [TestMethod]

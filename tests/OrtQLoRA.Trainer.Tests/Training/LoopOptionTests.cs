@@ -1,5 +1,7 @@
+using OrtQLoRA.Graph;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.IR;
 using OrtQLoRA.Graph.Optimizers;
 using OrtQLoRA.Trainer.Callbacks;
@@ -27,6 +29,22 @@ public sealed class LoopOptionTests
         Assert.HasCount(6, QLoraTrainer.Run(options).Steps);
         options.Resume = true;
         Assert.HasCount(6, QLoraTrainer.Run(options).Steps);
+    }
+
+    [TestMethod]
+    public void Run_OptionsThatDoNotFitTheModel_LeavesNoFolderOfItsOwn()
+    {
+        using TrainingFolder folder = new();
+        TrainingOptions options = folder.Options("run", 1);
+        options.Out = Path.Combine(folder.File("runs"), "first");
+        options.Targets = ModuleSelector.OfNames("nothing");
+
+        Assert.ThrowsExactly<ConfigurationException>(() => QLoraTrainer.Run(options));
+        Assert.IsFalse(Directory.Exists(folder.File("runs")));
+
+        Directory.CreateDirectory(options.Out);
+        Assert.ThrowsExactly<ConfigurationException>(() => QLoraTrainer.Run(options));
+        Assert.IsTrue(Directory.Exists(options.Out), "A folder that was there before stays.");
     }
 
     [TestMethod]

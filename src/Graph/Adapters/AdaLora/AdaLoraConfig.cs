@@ -92,10 +92,6 @@ public sealed class AdaLoraConfig : TargetedConfig
                 config.Dropout = reader.Number("lora_dropout", 0);
                 config.FanInFanOut = reader.Node("fan_in_fan_out") is null ? null : reader.Flag("fan_in_fan_out", false);
                 config.Kept = ReadPattern(reader);
-                if (reader.Text("bias") is { } bias and not "none")
-                {
-                    reader.Fault($"bias is '{bias}', which is not supported with AdaLoRA; 'none' is expected.");
-                }
             },
             Unsupported);
     }

@@ -18,7 +18,7 @@ internal sealed class AdaLoraPlan : TargetedPlan
     private AdaLoraAllocator? _allocator;
 
     public AdaLoraPlan(AdaLoraConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         _config = config;
         _scaling = config.Alpha / (config.InitialRank + RankEpsilon);

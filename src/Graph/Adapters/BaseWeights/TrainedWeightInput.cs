@@ -3,7 +3,10 @@ using OrtQLoRA.Graph.Linears;
 
 namespace OrtQLoRA.Graph.Adapters.BaseWeights;
 
-/// <summary>Turns a weight of the base model into an fp32 graph input, cast to the base's type where that is another.</summary>
+/// <summary>
+/// Turns a weight of the base model into an fp32 graph input, with what the initializer holds beyond the parameter added in the
+/// graph (weight decay must see PyTorch's parameter), and cast to the base's type where that is another.
+/// </summary>
 internal static class TrainedWeightInput
 {
     /// <summary>Creates the input in the initializer's orientation and makes the parameter's readers read it.</summary>
@@ -12,7 +15,7 @@ internal static class TrainedWeightInput
         ModelParameter parameter = weight.Parameter;
         Value value = parameter.Value;
         bool isShared = weight.IsCopy && sites.Parameters.Any(p => p.Value == value && p != parameter);
-        Value input = !isShared && value.Initializer is not null && parameter.Content.ElementType == DataType.Float
+        Value input = !isShared && value.Initializer is not null && parameter.Content.ElementType == DataType.Float && parameter.Offset == 0
             ? Convert(model, parameter)
             : Add(model, parameter, isShared);
         foreach (LinearSite site in weight.Tied.SelectMany(t => t.WeightOf!.Sites))
@@ -46,7 +49,9 @@ internal static class TrainedWeightInput
         }
 
         Value input = graph.AddInput(graph.Names.Reserve(parameter.Name), DataType.Float, Shape.Of(parameter.Content.Dims));
-        Value read = new GraphBuilder(graph, model.Opset, graph.First).Cast(input, parameter.Content.ElementType);
+        GraphBuilder builder = new(graph, model.Opset, graph.First);
+        Value whole = parameter.Offset == 0 ? input : builder.Add(input, builder.Scalar(parameter.Offset));
+        Value read = builder.Cast(whole, parameter.Content.ElementType);
         if (isShared)
         {
             foreach (LinearSite site in parameter.WeightOf!.Sites)

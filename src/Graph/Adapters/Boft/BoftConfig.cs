@@ -50,10 +50,6 @@ public sealed class BoftConfig : TargetedConfig
                 config.ButterflyFactors = reader.Integer("boft_n_butterfly_factor", 1);
                 config.StartsAtIdentity = reader.Flag("init_weights", true);
                 config.FanInFanOut = reader.Node("fan_in_fan_out") is null ? null : reader.Flag("fan_in_fan_out", false);
-                if (reader.Text("bias") is { } bias and not "none")
-                {
-                    reader.Fault($"bias is '{bias}', which is not supported with BOFT; 'none' is expected.");
-                }
             },
             "boft_dropout");
     }

@@ -14,7 +14,7 @@ internal sealed class BoftPlan : TargetedPlan
     private readonly IReadOnlyList<BoftLayer> _layers;
 
     public BoftPlan(BoftConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         _config = config;
         _layers = [.. modules.Select(Layer)];

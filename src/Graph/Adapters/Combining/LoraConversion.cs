@@ -69,6 +69,11 @@ public static class LoraConversion
                 $"The adapter trains weights of the base themselves ({string.Join(", ", plan.TrainedWeights.Take(3).Select(w => w.Parameter.Name))}{(plan.TrainedWeights.Count > 3 ? ", ..." : "")}), which LoRA matrices cannot hold. Merge it instead.");
         }
 
+        if (plan is LoraPlan { Layers: var layers } && layers.FirstOrDefault(l => l.IsConvolution) is { } convolution)
+        {
+            throw new ConfigurationException($"The adapter changes '{convolution.Module.Path}', a convolution, whose change is no matrix to decompose. Merge it instead.");
+        }
+
         OnnxModel changed = ModelCloner.Clone(model);
         MergedModelExporter.Merge(changed, adapter, options);
         OnnxModel trained = ModelCloner.Clone(model);

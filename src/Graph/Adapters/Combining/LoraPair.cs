@@ -58,6 +58,11 @@ internal sealed partial record LoraPair(string ModulePath, string KeyA, string K
             }
 
             string path = match.Groups["path"].Value;
+            if (tensor.Dims.Length != 2 || other.Dims.Length != 2)
+            {
+                throw new ConfigurationException($"{adapter.Source} holds '{key}' [{string.Join(", ", tensor.Dims)}] and '{keyB}' [{string.Join(", ", other.Dims)}]; adapters of convolutions cannot be combined or compared as matrices. Merge them into the model instead.");
+            }
+
             Matrix a = Matrix.Of(tensor);
             double alpha = alphas.ValueFor(path, config.Alpha);
             pairs[key] = new LoraPair(path, key, keyB, a, Matrix.Of(other), alpha / (config.UseRsLora ? Math.Sqrt(a.Rows) : a.Rows));

@@ -35,10 +35,6 @@ public sealed class HraConfig : TargetedConfig
             config.Rank = reader.Integer("r", 8);
             config.Orthogonalizes = reader.Flag("apply_GS", false);
             config.StartsInPairs = reader.Flag("init_weights", true);
-            if (reader.Text("bias") is { } bias and not "none")
-            {
-                reader.Fault($"bias is '{bias}', which is not supported with HRA; 'none' is expected.");
-            }
         });
     }
 

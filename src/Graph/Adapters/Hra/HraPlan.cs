@@ -17,7 +17,7 @@ internal sealed class HraPlan : TargetedPlan
     private readonly IReadOnlyList<HraLayer> _layers;
 
     public HraPlan(HraConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         _config = config;
         if (modules.FirstOrDefault(m => m.InFeatures < config.Rank) is { } narrow)

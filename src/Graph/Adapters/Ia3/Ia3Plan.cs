@@ -12,7 +12,7 @@ internal sealed class Ia3Plan : TargetedPlan
     private readonly IReadOnlyList<Ia3Layer> _layers;
 
     public Ia3Plan(Ia3Config config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         _layers = [.. modules.Select(m => Layer(m, IsFeedforward(config.FeedforwardModules!, m.Path), config))];
     }

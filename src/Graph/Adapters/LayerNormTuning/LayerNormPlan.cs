@@ -8,7 +8,7 @@ namespace OrtQLoRA.Graph.Adapters.LayerNormTuning;
 internal sealed class LayerNormPlan : TargetedPlan
 {
     public LayerNormPlan(LayerNormConfig config, LinearSites sites, IReadOnlySet<string> norms)
-        : base(config, sites)
+        : base(config, sites, [])
     {
         HashSet<ModelParameter> saved = [.. base.TrainedWeights.Select(w => w.Parameter)];
         TrainedWeights =

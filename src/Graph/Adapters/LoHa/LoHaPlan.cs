@@ -14,7 +14,7 @@ internal sealed class LoHaPlan : TargetedPlan
     private readonly IReadOnlyList<LoHaLayer> _layers;
 
     public LoHaPlan(LoHaConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         ModulePatternTable<double> ranks = new("rank_pattern", config.RankPattern);
         ModulePatternTable<double> alphas = new("alpha_pattern", config.AlphaPattern);

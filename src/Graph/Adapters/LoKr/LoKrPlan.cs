@@ -18,7 +18,7 @@ internal sealed class LoKrPlan : TargetedPlan
     private readonly IReadOnlyList<LoKrLayer> _layers;
 
     public LoKrPlan(LoKrConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         _config = config;
         ModulePatternTable<double> ranks = new("rank_pattern", config.RankPattern);

@@ -19,6 +19,7 @@ internal static class LoraBranch
             GraphBuilder builder = context.Behind(site, scope);
             Value? x = site.Kind == LinearKind.Embedding ? null : Input(context, builder, site, dropout);
             Value result = x is null ? Embedding(builder, site, operands)
+                : layer.IsConvolution ? Convolution(builder, site, x, operands)
                 : LowRankBranch.Sum(builder, site, x, operands.A, operands.B, layer.Scaling, operands.ScaledBias);
             if (dora is not null)
             {
@@ -32,6 +33,14 @@ internal static class LoraBranch
 
     private static Value Input(AdapterInsertionContext context, GraphBuilder builder, LinearSite site, double dropout) =>
         context.Dropout(builder, builder.Cast(site.Input, DataType.Float), dropout, $"{site.ModulePath}/dropout/{site.Node.Name}");
+
+    private static Value Convolution(GraphBuilder builder, LinearSite site, Value x, Operands operands)
+    {
+        (string, NodeAttribute)[] geometry = [.. site.Node.Attributes.Where(a => a.Key != "group").Select(a => (a.Key, a.Value))];
+        Value narrow = builder.Mul(builder.Op("Conv", [x, operands.A], geometry), operands.Layer.Scaling);
+        Value delta = builder.Op("Conv", operands.ScaledBias is { } bias ? [narrow, operands.B, bias] : [narrow, operands.B], ("group", operands.Layer.Groups));
+        return builder.Add(site.Product, builder.Cast(delta, SiteBranch.ProductType(site)));
+    }
 
     // y = E[id] + scaling * A[:, id]^T B^T
     private static Value Embedding(GraphBuilder builder, LinearSite site, Operands operands)

@@ -36,9 +36,6 @@ public sealed class LoraConfig : TargetedConfig
     /// <summary><c>lora_dropout</c>: probability with which an input of A is dropped in training.</summary>
     public double Dropout { get; set; }
 
-    /// <summary><c>bias</c>: which biases of the base model are trained.</summary>
-    public LoraBias Bias { get; set; }
-
     /// <summary><c>lora_bias</c>: whether B has a bias.</summary>
     public bool HasLoraBias { get; set; }
 
@@ -110,7 +107,6 @@ public sealed class LoraConfig : TargetedConfig
                 config.Alpha = reader.Number("lora_alpha", 8);
                 config.UseRsLora = reader.Flag("use_rslora", false);
                 config.Dropout = reader.Number("lora_dropout", 0);
-                config.Bias = ReadBias(reader);
                 config.HasLoraBias = reader.Flag("lora_bias", false);
                 config.FanInFanOut = reader.Node("fan_in_fan_out") is null ? null : reader.Flag("fan_in_fan_out", false);
                 config.UseDora = reader.Flag("use_dora", false);
@@ -129,7 +125,6 @@ public sealed class LoraConfig : TargetedConfig
         Key("use_rslora", UseRsLora),
         Key("lora_bias", HasLoraBias),
         Key("fan_in_fan_out", FanInFanOut ?? false),
-        Key("bias", Bias switch { LoraBias.All => "all", LoraBias.LoraOnly => "lora_only", _ => "none" }),
         Key("use_dora", UseDora),
     ];
 
@@ -176,21 +171,6 @@ public sealed class LoraConfig : TargetedConfig
         if (!(EvaRho >= 1))
         {
             yield return $"eva_config.rho is {EvaRho}; a number of 1 or more is expected.";
-        }
-    }
-    private static LoraBias ReadBias(ConfigReader reader)
-    {
-        switch (reader.Text("bias"))
-        {
-            case null or "none":
-                return LoraBias.None;
-            case "all":
-                return LoraBias.All;
-            case "lora_only":
-                return LoraBias.LoraOnly;
-            case var other:
-                reader.Fault($"bias is '{other}'; none, all or lora_only is expected.");
-                return LoraBias.None;
         }
     }
 }

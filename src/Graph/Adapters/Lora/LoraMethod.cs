@@ -5,8 +5,8 @@ using OrtQLoRA.Graph.Linears;
 namespace OrtQLoRA.Graph.Adapters.Lora;
 
 /// <summary>
-/// Low-rank adaptation (Hu et al. 2021) as PEFT does it: <c>y = base(x) + scaling * B(A(dropout(x)))</c> on linear layers
-/// and embeddings, with trained biases and saved modules beside it.
+/// Low-rank adaptation (Hu et al. 2021) as PEFT does it: <c>y = base(x) + scaling * B(A(dropout(x)))</c> on linear layers,
+/// embeddings and convolutions, with trained biases and saved modules beside it.
 /// </summary>
 public sealed class LoraMethod : TargetedMethod<LoraConfig>
 {
@@ -23,7 +23,7 @@ public sealed class LoraMethod : TargetedMethod<LoraConfig>
     protected override IEnumerable<string> DetailKeys => LoraInitializationJson.DetailKeys;
 
     /// <inheritdoc/>
-    protected override IReadOnlyCollection<LinearKind> Kinds => [LinearKind.Linear, LinearKind.Embedding];
+    protected override IReadOnlyCollection<LinearKind> Kinds => [LinearKind.Linear, LinearKind.Embedding, LinearKind.Convolution];
 
     /// <inheritdoc/>
     public override AdapterConfig ReadConfig(JsonObject json, string source) => LoraConfig.FromJson(json, source);

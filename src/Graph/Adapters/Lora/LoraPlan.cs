@@ -1,5 +1,5 @@
-using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.Adapters.Peft;
+using OrtQLoRA.Graph.Adapters.Targeted;
 using OrtQLoRA.Graph.Adapters.Targets;
 using OrtQLoRA.Graph.Adapters.TrainableTokens;
 using OrtQLoRA.Graph.Export;
@@ -16,8 +16,8 @@ public sealed class LoraPlan : AdapterPlan
 
     private readonly LoraConfig _config;
     private readonly IReadOnlyList<TokenRows> _tokens;
-    private readonly Dictionary<string, string> _duplicates = new(StringComparer.Ordinal);
-    private readonly List<SavedWeight> _savedWeights = [];
+    private readonly BaseParameters _base;
+    private readonly List<SavedWeight> _savedWeights;
 
     internal LoraPlan(LoraConfig config, IReadOnlyList<LinearModule> modules, LinearSites sites)
         : base(config)
@@ -28,7 +28,8 @@ public sealed class LoraPlan : AdapterPlan
         Layers = [.. modules.Select(m => Layer(m, (int)ranks.ValueFor(m.Path, config.Rank), alphas.ValueFor(m.Path, config.Alpha)))];
         _tokens = [.. config.TrainableTokens.Select(t => new TokenRows(sites, TokenRows.FindEmbedding(sites, t.Key), t.Value, "token_adapter.trainable_tokens_delta"))];
         Tensors = [.. Layers.SelectMany(l => l.Tensors), .. _tokens.Select(t => t.Tensor)];
-        TrainedWeights = TrainedWeightsOf(sites);
+        _base = new BaseParameters(config, sites, modules);
+        _savedWeights = [.. _base.Saved];
         AddBaseEmbeddings(sites);
     }
 
@@ -51,13 +52,13 @@ public sealed class LoraPlan : AdapterPlan
     public override IReadOnlyList<AdapterTensor> Tensors { get; }
 
     /// <inheritdoc/>
-    public override IReadOnlyList<TrainedWeight> TrainedWeights { get; }
+    public override IReadOnlyList<TrainedWeight> TrainedWeights => _base.Trained;
 
     /// <inheritdoc/>
     public override IReadOnlyList<SavedWeight> SavedWeights => _savedWeights;
 
     /// <inheritdoc/>
-    public override IReadOnlyDictionary<string, string> Duplicates => _duplicates;
+    public override IReadOnlyDictionary<string, string> Duplicates => _base.Duplicates;
 
     /// <inheritdoc/>
     public override IReadOnlyList<string> ObservedModules => _config.Initialization is LoraInitialization.Eva or LoraInitialization.Corda
@@ -91,6 +92,11 @@ public sealed class LoraPlan : AdapterPlan
     }
 
     /// <inheritdoc/>
+    public override string? MergeObstacle => Layers.FirstOrDefault(l => l.Groups > 1) is { } grouped
+        ? $"The adapter of '{grouped.Module.Path}' reads all channels, but that convolution keeps {grouped.Groups} groups of them apart, so that its weight cannot hold the change. Train without it (exclude_modules), or keep the adapter beside the model."
+        : null;
+
+    /// <inheritdoc/>
     public override void Merge(WeightMerge merge)
     {
         ArgumentNullException.ThrowIfNull(merge);
@@ -120,6 +126,11 @@ public sealed class LoraPlan : AdapterPlan
     private LoraLayer Layer(LinearModule module, int rank, double alpha)
     {
         double scaling = alpha / (_config.UseRsLora ? Math.Sqrt(rank) : rank);
+        if (module.Kind == LinearKind.Convolution)
+        {
+            return Convolution(module, rank, scaling);
+        }
+
         bool isEmbedding = module.Kind == LinearKind.Embedding;
         LoraInitializer initializer = new(_config.Initialization, module.Path, rank, module.InFeatures, module.OutFeatures);
         AdapterTensor a = Tensor(module, isEmbedding ? "lora_embedding_A" : "lora_A.weight", [rank, module.InFeatures], isEmbedding ? initializer.EmbeddingA : initializer.A);
@@ -136,6 +147,33 @@ public sealed class LoraPlan : AdapterPlan
         return _config.UseDora
             ? layer with { Magnitude = Tensor(module, "lora_magnitude_vector", [module.OutFeatures], (start, values) => DoraScale.Start(layer, start.Of(a), start.Of(b)).CopyTo(values)) }
             : layer;
+    }
+
+    // A convolves as the base does, over all channels; B mixes channels, in the base's groups.
+    private LoraLayer Convolution(LinearModule module, int rank, double scaling)
+    {
+        string? unsupported = _config.UseDora ? "use_dora"
+            : _config.FreezesA ? "LoRA-FA"
+            : _config.Initialization is not (LoraInitialization.Default or LoraInitialization.Random or LoraInitialization.Gaussian) ? $"init_lora_weights '{_config.Initialization}'"
+            : null;
+        if (unsupported is not null)
+        {
+            throw new ConfigurationException($"{unsupported} works on matrices, but module '{module.Path}' is a convolution. Leave it out with exclude_modules, or use plain LoRA.");
+        }
+
+        long groups = module.Sites[0].Node.GetInt("group", 1);
+        if (rank % groups != 0)
+        {
+            throw new ConfigurationException(
+                $"Module '{module.Path}' is a convolution of {groups} groups, of which rank {rank} is no multiple. Give it another rank with rank_pattern, or leave it out with exclude_modules.");
+        }
+
+        long[] kernel = [.. module.Sites[0].Content.Dims.Skip(2)];
+        LoraInitializer ofA = new(_config.Initialization, module.Path, rank, module.InFeatures * kernel.Aggregate(1L, (a, b) => a * b), module.OutFeatures);
+        LoraInitializer ofB = new(_config.Initialization, module.Path, (int)(rank / groups), module.InFeatures, module.OutFeatures);
+        AdapterTensor a = Tensor(module, "lora_A.weight", [rank, module.InFeatures, .. kernel], ofA.A);
+        AdapterTensor b = Tensor(module, "lora_B.weight", [module.OutFeatures, rank / groups, .. kernel.Select(_ => 1L)], ofB.B);
+        return new LoraLayer(module, rank, scaling, a, b, _config.HasLoraBias ? Tensor(module, "lora_B.bias", [module.OutFeatures], ofB.B) : null, null);
     }
 
     // LoRA-FA: g_B = 1/s^2 dB (A A^T + eps I)^-1, the B whose change comes nearest to full fine-tuning's.
@@ -167,51 +205,6 @@ public sealed class LoraPlan : AdapterPlan
     {
         string name = $"{module.Path}.{suffix}";
         return new AdapterTensor(name, PeftKeys.Of(name), dims, initialize);
-    }
-
-    private List<TrainedWeight> TrainedWeightsOf(LinearSites sites)
-    {
-        List<TrainedWeight> weights = [.. SavedModules.Train(sites, Config.AllModulesToSave)];
-        HashSet<ModelParameter> saved = [.. weights.Select(w => w.Parameter)];
-        HashSet<string> targets = [.. Layers.Select(l => l.Module.Path)];
-        foreach (ModelParameter parameter in sites.Parameters)
-        {
-            bool isOfTarget = parameter.BiasOf is { } module && targets.Contains(module.Path);
-            bool isTrained = _config.Bias switch
-            {
-                // PEFT looks for the word anywhere in the name.
-                LoraBias.All => parameter.Name.Contains("bias", StringComparison.Ordinal),
-                LoraBias.LoraOnly => isOfTarget,
-                _ => false,
-            };
-            if (!isTrained)
-            {
-                continue;
-            }
-
-            if (saved.Contains(parameter))
-            {
-                AddDuplicates(parameter, sites);
-            }
-            else
-            {
-                string key = isOfTarget ? PeftKeys.OfBaseLayer(parameter.BiasOf!.Path, "bias") : PeftKeys.Of(parameter.Name);
-                weights.Add(new TrainedWeight(parameter, key, IsCopy: false));
-            }
-        }
-
-        return weights;
-    }
-
-    // Where bias is 'all', PEFT's state dictionary lists the biases of a saved module three times over.
-    private void AddDuplicates(ModelParameter parameter, LinearSites sites)
-    {
-        string module = SavedModules.Find(sites, Config.AllModulesToSave).First(f => f.Parameter == parameter).ModulePath;
-        string rest = parameter.Name[(module.Length + 1)..];
-        // It takes the adapter's name out of a key only right before the parameter.
-        string copy = rest.Contains('.', StringComparison.Ordinal) ? "modules_to_save.default" : "modules_to_save";
-        _duplicates[PeftKeys.Of($"{module}.{copy}.{rest}")] = PeftKeys.Of(parameter.Name);
-        _savedWeights.Add(new SavedWeight(parameter, PeftKeys.Of($"{module}.original_module.{rest}")));
     }
 
     // PEFT's save_embedding_layers="auto": where a target is called embed_tokens or lm_head, the targeted input embedding

@@ -66,10 +66,6 @@ public sealed class OftConfig : TargetedConfig
                 config.SharesBlock = reader.Flag("block_share", false);
                 config.StartsAtIdentity = reader.Flag("init_weights", true);
                 config.FanInFanOut = reader.Node("fan_in_fan_out") is null ? null : reader.Flag("fan_in_fan_out", false);
-                if (reader.Text("bias") is { } bias and not "none")
-                {
-                    reader.Fault($"bias is '{bias}', which is not supported with OFT; 'none' is expected.");
-                }
             },
             "module_dropout");
     }

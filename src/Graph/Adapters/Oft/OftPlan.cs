@@ -14,7 +14,7 @@ internal sealed class OftPlan : TargetedPlan
     private readonly IReadOnlyList<OftLayer> _layers;
 
     public OftPlan(OftConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         _config = config;
         _layers = [.. modules.Select(Layer)];

@@ -126,16 +126,15 @@ internal sealed class PrefixTuningPlan : AdapterPlan
 
     private void CropOutputs(OnnxModel model, string scope)
     {
-        Value ids = model.Graph.GetValue("input_ids");
-        Dimension sequence = ids.Shape![1];
+        Dimension sequence = model.Graph.GetValue("input_ids").Shape![1];
+        HashSet<Node> attentions = [.. AttentionFinder.Find(model.Graph).Select(a => a.Values.Reader)];
         foreach (Value output in model.Graph.Outputs.ToArray())
         {
             if (output.Shape is not { Rank: >= 2 } shape || shape[1] != sequence)
             {
                 if (output.Shape is not { Rank: 4 })
                 {
-                    throw new ConfigurationException(
-                        $"Prefix tuning serves models whose outputs have one entry for each token, but output '{output.Name}' has the shape {output.Shape?.ToString() ?? "[...]"}: which position it is taken from cannot be told. Use another method.");
+                    PooledOutput.Crop(model, output, sequence, _count, attentions, scope);
                 }
 
                 continue;

@@ -44,7 +44,12 @@ public abstract class PromptConfig : AdapterConfig
         keys["task_type"] = TaskType;
         keys["base_model_name_or_path"] = BaseModelNameOrPath;
         keys["inference_mode"] = true;
-        keys["modules_to_save"] = AllModulesToSave.Count == 0 ? null : new JsonArray([.. AllModulesToSave.Select(m => (JsonNode)m)]);
+        if (keys.GetValueOrDefault("modules_to_save") is not JsonArray listed || !listed.Select(m => (string?)m).ToHashSet().SetEquals(AllModulesToSave))
+        {
+            // A file of PEFT's may list the modules twice over; it stays as it is.
+            keys["modules_to_save"] = AllModulesToSave.Count == 0 ? null : new JsonArray([.. AllModulesToSave.Select(m => (JsonNode)m)]);
+        }
+
         keys["num_virtual_tokens"] = VirtualTokens;
         keys["token_dim"] = TokenDim;
         keys["num_layers"] = Layers;

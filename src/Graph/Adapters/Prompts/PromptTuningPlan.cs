@@ -37,9 +37,10 @@ internal sealed class PromptTuningPlan : AdapterPlan
         const string Scope = "prompt/";
         foreach (LinearSite site in _sites)
         {
-            GraphBuilder b = context.Behind(site, Scope);
-            OnnxType? type = site.Product.Type;
-            AdapterInsertionContext.Rewrite(site.Product, product =>
+            Value result = EmbeddingResult.Of(site).Value;
+            GraphBuilder b = new(site.Node.Graph!, context.Model.Opset, result.Producer!.Next) { Scope = Scope };
+            OnnxType? type = result.Type;
+            AdapterInsertionContext.Rewrite(result, product =>
             {
                 Value batch = b.ShapeOf(product, 0, 1);
                 Value prompt = b.Expand(
@@ -64,6 +65,7 @@ internal sealed class PromptTuningPlan : AdapterPlan
         {
             case "SAMPLE_VOCAB":
                 Matrix table = FirstValues.Weight(embedding);
+                table.Scale(EmbeddingResult.Of(embedding.Sites[0]).Factor);
                 for (int row = 0; row < values.Length / table.Columns; row++)
                 {
                     table.Row((int)(start.Random.NextUniform() * table.Rows)).CopyTo(values[(row * table.Columns)..]);

@@ -28,11 +28,19 @@ public abstract class TargetedConfig : AdapterConfig
     /// <summary><c>alpha_pattern</c>: alphas of single modules, for methods that have them.</summary>
     public IReadOnlyList<KeyValuePair<string, double>> AlphaPattern { get; set; } = [];
 
+    /// <summary><c>bias</c>: which biases of the base model are trained, for methods that leave the choice.</summary>
+    public TrainedBiases Bias { get; set; }
+
     /// <summary>PEFT's keys of the method with their defaults.</summary>
     protected internal abstract IReadOnlyDictionary<string, JsonNode?> DefaultKeys { get; }
 
     /// <summary>Whether the method has ranks and alphas of single modules.</summary>
     protected virtual bool HasPatterns => DefaultKeys.ContainsKey("rank_pattern");
+
+    private bool HasBias => DefaultKeys.ContainsKey("bias");
+
+    // PEFT's word for the targets' own biases: lora_only, boft_only. AdaLoRA takes LoRA's.
+    private string BiasOfTargets => PeftType == "ADALORA" ? "lora_only" : $"{PeftType!.ToLowerInvariant()}_only";
 
     /// <inheritdoc/>
     public override AdapterConfig WithTargets(ModuleSelector targets)
@@ -79,6 +87,11 @@ public abstract class TargetedConfig : AdapterConfig
         {
             keys["rank_pattern"] = Table(RankPattern);
             keys["alpha_pattern"] = Table(AlphaPattern);
+        }
+
+        if (HasBias)
+        {
+            keys["bias"] = Bias switch { TrainedBiases.All => "all", TrainedBiases.Targets => BiasOfTargets, _ => "none" };
         }
 
         foreach ((string key, JsonNode? value) in OwnKeys())
@@ -154,6 +167,11 @@ public abstract class TargetedConfig : AdapterConfig
             config.AlphaPattern = reader.Table("alpha_pattern");
         }
 
+        if (config.HasBias)
+        {
+            config.Bias = ReadBias(reader, config.BiasOfTargets);
+        }
+
         readOwn(reader);
         foreach (string fault in config.Faults())
         {
@@ -176,6 +194,23 @@ public abstract class TargetedConfig : AdapterConfig
         LayersToTransform = LayersToTransform,
         LayersPattern = LayersPattern,
     };
+
+    private static TrainedBiases ReadBias(ConfigReader reader, string ofTargets)
+    {
+        string? bias = reader.Text("bias");
+        switch (bias)
+        {
+            case null or "none":
+                return TrainedBiases.None;
+            case "all":
+                return TrainedBiases.All;
+            case var word when word == ofTargets:
+                return TrainedBiases.Targets;
+            default:
+                reader.Fault($"bias is '{bias}'; none, all or {ofTargets} is expected.");
+                return TrainedBiases.None;
+        }
+    }
 
     // A single value and a list of one mean the same; the file's form stays unless the value has changed since.
     private static void Keep<T>(IDictionary<string, JsonNode?> keys, string key, IReadOnlyList<T>? values, Func<T, JsonNode> toJson)

@@ -1,19 +1,24 @@
-using OrtQLoRA.Graph.Adapters.BaseWeights;
 using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.Graph.Linears;
 
 namespace OrtQLoRA.Graph.Adapters.Targeted;
 
-/// <summary>A plan of a method on chosen layers: modules to save go along.</summary>
+/// <summary>A plan of a method on chosen layers: modules to save and biases go along.</summary>
 internal abstract class TargetedPlan : AdapterPlan
 {
-    protected TargetedPlan(TargetedConfig config, LinearSites sites)
+    private readonly BaseParameters _base;
+
+    protected TargetedPlan(TargetedConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
         : base(config)
     {
-        TrainedWeights = [.. SavedModules.Train(sites, config.AllModulesToSave)];
+        _base = new BaseParameters(config, sites, modules);
     }
 
-    public override IReadOnlyList<TrainedWeight> TrainedWeights { get; }
+    public override IReadOnlyList<TrainedWeight> TrainedWeights => _base.Trained;
+
+    public override IReadOnlyList<SavedWeight> SavedWeights => _base.Saved;
+
+    public override IReadOnlyDictionary<string, string> Duplicates => _base.Duplicates;
 
     /// <summary>A tensor of a module, named as PEFT names it.</summary>
     protected static AdapterTensor Tensor(LinearModule module, string parameter, IReadOnlyList<long> dims, Action<FirstValues, Span<float>> initialize)

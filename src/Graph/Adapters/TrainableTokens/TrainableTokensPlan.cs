@@ -13,7 +13,7 @@ internal sealed class TrainableTokensPlan : TargetedPlan
     private readonly IReadOnlyList<TokenRows> _rows;
 
     public TrainableTokensPlan(TrainableTokensConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, [])
     {
         _rows = [.. modules.Select(m => new TokenRows(sites, m, config.TokenIndices, Parameter))];
     }

@@ -55,10 +55,6 @@ public sealed class VeraConfig : TargetedConfig
                 config.InitialD = reader.Number("d_initial", 0.1);
                 config.StartsAtZero = reader.Flag("init_weights", true);
                 config.FanInFanOut = reader.Node("fan_in_fan_out") is null ? null : reader.Flag("fan_in_fan_out", false);
-                if (reader.Text("bias") is { } bias and not "none")
-                {
-                    reader.Fault($"bias is '{bias}', which is not supported with VeRA; 'none' is expected.");
-                }
             });
     }
 

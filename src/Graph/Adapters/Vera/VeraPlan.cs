@@ -17,7 +17,7 @@ internal sealed class VeraPlan : TargetedPlan
     private readonly AdapterTensor _b;
 
     public VeraPlan(VeraConfig config, LinearSites sites, IReadOnlyList<LinearModule> modules)
-        : base(config, sites)
+        : base(config, sites, modules)
     {
         _config = config;
         long widestIn = modules.Max(m => m.InFeatures);

@@ -53,7 +53,7 @@ internal static class EetqCheckpointExporter
                 kept.Add(module.Path);
             }
 
-            ITensor content = parameter.IsTransposed ? new TransposedTensor(parameter.Content) : parameter.Content;
+            ITensor content = parameter.IsTransposed ? new TransposedTensor(ParameterValues.Of(parameter)) : ParameterValues.Of(parameter);
             tensors.Add(new(parameter.Name, Half(parameter.Name, content)));
         }
 

@@ -33,6 +33,11 @@ internal static class OnnxAdapterExporter
             throw new ConfigurationException($"Adapters of method '{method.Name}' cannot become an .onnx_adapter in this form: it holds plain LoRA matrices and trained weights, no magnitudes (DoRA), token rows or changed bases (PiSSA and its kin). Export with --to merged, or make plain LoRA of it first (ortqlora adapter convert).");
         }
 
+        if (plan is LoraPlan { Layers: var layers } && layers.FirstOrDefault(l => l.IsConvolution) is { } convolution)
+        {
+            throw new ConfigurationException($"An .onnx_adapter holds matrices, but '{convolution.Module.Path}' is a convolution. Export with --to merged, or train without it (exclude_modules).");
+        }
+
         IReadOnlyDictionary<string, ITensor> tensors = new InitialValues(adapter, plan).Tensors;
         OrderedDictionary<string, ITensor> parameters = new(StringComparer.Ordinal);
         foreach (TrainedWeight weight in plan.TrainedWeights)
@@ -86,7 +91,7 @@ internal static class OnnxAdapterExporter
 
             model.Graph.MarkAsInput(value);
             value.Type = content.ToOnnxType();
-            parameters[value.Name] = ConvertedTensor.Like(parameter.IsTransposed ? new TransposedTensor(trained) : trained, content);
+            parameters[value.Name] = ParameterValues.ToContent(parameter, parameter.IsTransposed ? new TransposedTensor(trained) : trained);
         }
     }
 }
