@@ -1,4 +1,4 @@
-// Opens the page docs/samples/web-finetune in headless Chromium, presses its button and prints what came of it as JSON.
+// Opens the page docs/samples/web-finetune in headless Chromium, presses its buttons and prints what came of it as JSON.
 //
 //   node browser.mjs ARTIFACTS        (with tokenizer.bin among them; CHROMIUM names the browser)
 //
@@ -31,7 +31,10 @@ fs.writeFileSync(path.join(work, 'test.html'), `<!doctype html><iframe id="page"
     const button = page.document.getElementById('start');
     if (!button || button.disabled) return;
     clearInterval(wait);
-    page.addEventListener('finetuned', (event) => report(event.detail));
+    page.addEventListener('finetuned', ({ detail }) => {
+      page.addEventListener('saved', (saved) => report({ ...detail, adapter: saved.detail }));
+      page.document.getElementById('save').click();
+    });
     button.click();
   }, 50);
 </script>`);

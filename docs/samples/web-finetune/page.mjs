@@ -59,9 +59,16 @@ async function main() {
     element('start').disabled = true;
     const result = await fineTune(trainer, tokenizer);
     element('save').disabled = element('start').disabled = false;
-    window.dispatchEvent(new CustomEvent('finetuned', { detail: { ...result, adapter: (await trainer.parameters()).length } }));
+    window.dispatchEvent(new CustomEvent('finetuned', { detail: result }));
   });
-  element('save').addEventListener('click', async () => save(await trainer.parameters()));
+  element('save').addEventListener('click', async () => {
+    // Nothing may run in the session after its parameters are read.
+    element('save').disabled = element('start').disabled = true;
+    const parameters = await trainer.takeParameters();
+    save(parameters);
+    status(`${parameters.length} numbers saved. Reload the page to train again.`);
+    window.dispatchEvent(new CustomEvent('saved', { detail: parameters.length }));
+  });
   window.dispatchEvent(new CustomEvent('ready'));
 }
 

@@ -36,8 +36,11 @@ export class Trainer {
     return sum / lines.length;
   }
 
-  /** All trained numbers, in the order of the training model's inputs. */
-  async parameters() {
+  /**
+   * All trained numbers, in the order of the training model's inputs. Ends the session: release 1.19.2 frees an address of its
+   * stack while it reads them, and what is called after that may fail or corrupt memory.
+   */
+  async takeParameters() {
     return (await this.#session.getContiguousParameters(true)).data;
   }
 

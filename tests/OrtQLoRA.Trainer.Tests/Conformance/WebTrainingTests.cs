@@ -56,6 +56,11 @@ public sealed class WebTrainingTests
         Assert.IsNull(result["error"], result.ToJsonString());
         double before = (double)result["before"]!;
         Assert.IsLessThan(0.8 * before, (double)result["after"]!, "The loss must fall.");
+        using (OrtCheckpoint checkpoint = OrtCheckpointReader.Read(folder.File("artifacts/checkpoint")))
+        {
+            Assert.AreEqual(checkpoint.Trainable.Sum(p => p.Value!.ElementCount()), (long)result["adapter"]!);
+        }
+
 
         // The adapter starts at nothing: the page's first loss is that of the model, on our tokens.
         string page = File.ReadAllText(Path.Combine(Fixtures.RepositoryRoot()!, "docs", "samples", "web-finetune", "page.mjs"));
