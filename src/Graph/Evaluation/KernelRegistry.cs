@@ -35,6 +35,7 @@ public sealed class KernelRegistry
         RecurrentKernels.Register(this);
         ResizeKernels.Register(this);
         RandomKernels.Register(this);
+        SpectralKernels.Register(this);
         ContribKernels.Register(this);
     }
 

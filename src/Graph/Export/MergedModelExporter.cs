@@ -29,20 +29,22 @@ public static class MergedModelExporter
         ArgumentNullException.ThrowIfNull(adapter);
         (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
         options ??= new MergeOptions();
-        if (model.Functions.Count == 0)
+        if (model.Functions.Count == 0 && !SliceBoundsPass.IsNeeded(model))
         {
             Merge(model, adapter, method, config, options);
             return;
         }
 
-        // Weights may be read inside functions: they are found in a copy without, and changed in the original by name.
+        // Weights may be read inside functions, or cut at computed bounds: they are found in a copy without, and changed in the
+        // original by name.
         OnnxModel inlined = ModelCloner.Clone(model);
         new FunctionInliningPass().Run(inlined);
+        new SliceBoundsPass().Run(inlined);
         MergedInitializers changes = Merge(inlined, adapter, method, config, options);
         if (changes.ChangedStructure)
         {
             throw new ConfigurationException(
-                "The adapter changes one of two modules that share a weight, or adds a bias, and the model reads weights inside functions, where that cannot be expressed. Inline the model's functions first.");
+                "The adapter changes one of two modules that share a weight, or adds a bias, and the model reads weights inside functions or cuts them at computed bounds, where that cannot be expressed. Inline the model's functions and fold its constants first.");
         }
 
         foreach (string name in changes.Replaced)

@@ -112,6 +112,11 @@ public static class ModelExporter
             // Weights inside functions get another form, which only a call that stands for itself can have.
             new FunctionInliningPass().Run(model);
         }
+
+        if (options.Kind is not (ExportKind.Merged or ExportKind.Peft))
+        {
+            new SliceBoundsPass().Run(model);
+        }
     }
 
     private static ExportResult ExportMerged(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options, OriginalFiles original)

@@ -64,6 +64,7 @@ internal sealed class OperatorRegistry
         ConvolutionRules.Register(registry);
         ResizeRules.Register(registry);
         RecurrentRules.Register(registry);
+        SpectralRules.Register(registry);
         LossRules.Register(registry);
         AttentionRules.Register(registry);
         ContribRules.Register(registry);

@@ -15,13 +15,13 @@ public sealed class SlicedWeightPass : GraphPass
     public override bool Run(OnnxModel model)
     {
         bool changed = false;
-        Dictionary<(Value, WeightSlice), Value> own = [];
+        Dictionary<(Value, WeightSlice), (Value Part, string Name)> own = [];
         foreach (ModelParameter parameter in LinearFinder.Find(model).Parameters.Where(p => p.Slice is not null).ToArray())
         {
-            own[(parameter.Value, parameter.Slice!.Value)] = model.Graph.AddInitializer(model.Graph.Names.Reserve(parameter.Name), parameter.Content);
+            own[(parameter.Value, parameter.Slice!.Value)] = (model.Graph.AddInitializer(model.Graph.Names.Reserve(parameter.Name), parameter.Content), parameter.Name);
         }
 
-        foreach (((Value whole, WeightSlice slice), Value part) in own)
+        foreach (((Value whole, WeightSlice slice), (Value part, _)) in own)
         {
             foreach (Node cut in whole.Uses.Select(u => u.Node).Where(n => n.Is("Slice")).Distinct().ToArray())
             {
@@ -37,6 +37,12 @@ public sealed class SlicedWeightPass : GraphPass
             {
                 whole.Graph.RemoveInitializer(whole);
             }
+        }
+
+        // One part may have the name of the whole (a cross-attention's in_proj_weight), which is free now.
+        foreach ((Value part, string name) in own.Values.Where(o => o.Part.Name != o.Name && !model.Graph.TryGetValue(o.Name, out _)))
+        {
+            part.Name = model.Graph.Names.Reserve(name);
         }
 
         return changed;

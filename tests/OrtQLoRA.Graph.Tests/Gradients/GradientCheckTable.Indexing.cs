@@ -65,6 +65,13 @@ internal static partial class GradientCheckTable
         yield return new("ReduceMean", "of a square", [Normal(2, 3), Ints(-1)]) { Then = RootMeanSquare };
         yield return new("ReduceProd", "one zero", [Floats([2, 3], 1, 0, 2, 3, 4, 5), Ints(1)]);
         yield return new("ReduceProd", "two zeros", [Floats([2, 3], 0, 0, 2, 3, 4, 5), Ints(1)]);
+        yield return new("DFT", "real", [Normal(2, 6, 1)]) { Opset = 20 };
+        yield return new("DFT", "complex, middle axis", [Normal(2, 5, 3, 2), null, Ints([], 1)]) { Opset = 20 };
+        yield return new("DFT", "inverse", [Normal(1, 5, 2)], ("inverse", 1L)) { Opset = 20 };
+        yield return new("DFT", "one-sided, odd", [Normal(2, 7, 1)], ("onesided", 1L)) { Opset = 20 };
+        yield return new("DFT", "one-sided, even", [Normal(2, 6, 1)], ("onesided", 1L)) { Opset = 20 };
+        yield return new("DFT", "longer", [Normal(2, 3, 2), Ints([], 5)]) { Opset = 20 };
+        yield return new("DFT", "shorter, inverse", [Normal(2, 6, 2), Ints([], 4)], ("inverse", 1L)) { Opset = 20 };
         foreach (long exclusive in new long[] { 0, 1 })
         {
             foreach (long reverse in new long[] { 0, 1 })

@@ -28,6 +28,12 @@ internal static class EvalCommand
         {
             using ModelSource source = ModelSource.Open(result.GetValue(model), result.GetValue(run));
             TrainingOptions options = source.RunOptions ?? new TrainingOptions();
+            if (result.GetValue(model) is not null)
+            {
+                // Class names and the decoder's first token stand beside the model.
+                options.Model = source.Path;
+            }
+
             options.Task = result.GetValue(task) is string name ? OptionText.ChoiceOf<TrainingTask>("--task", name) : options.Task;
             options.LossOutput = result.GetValue(lossOutput) ?? options.LossOutput;
             options.Tokenizer = result.GetValue(tokenizer) ?? options.Tokenizer ?? ModelFolder.Tokenizer(result.GetValue(model) ?? "");

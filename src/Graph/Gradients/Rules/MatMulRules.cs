@@ -1,6 +1,6 @@
 namespace OrtQLoRA.Graph.Gradients.Rules;
 
-/// <summary>Rules of matrix products.</summary>
+/// <summary>Rules of matrix products, and of the Fourier transform, which is one.</summary>
 internal static class MatMulRules
 {
     public static void Register(GradientRuleRegistry rules)
@@ -8,5 +8,6 @@ internal static class MatMulRules
         rules.Add("MatMul", MatMulGradient.Build);
         rules.Add("Gemm", GemmGradient.Build);
         rules.Add("Einsum", EinsumGradient.Build);
+        rules.Add("DFT", DftGradient.Build);
     }
 }

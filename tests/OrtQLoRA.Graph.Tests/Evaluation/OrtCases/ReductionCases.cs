@@ -73,6 +73,10 @@ internal static class ReductionCases
         }
 
         yield return new("CumSum", [Int64([0, 2]), Scalar(0)]);
+        yield return new("DFT", [Floats([2, 6, 1])]) { Tolerance = 1e-5 };
+        yield return new("DFT", [Floats([2, 7, 3, 2]), Scalar(5), Scalar(1)]) { Note = "shorter", Tolerance = 1e-5 };
+        yield return new("DFT", [Floats([2, 3, 1]), Scalar(8), Scalar(-2)], ("onesided", 1L)) { Note = "longer, one-sided", Tolerance = 1e-5 };
+        yield return new("DFT", [Floats([2, 5, 2])], ("inverse", 1L)) { Note = "inverse", Tolerance = 1e-5 };
         yield return new("NonZero", [Bools([3, 4])]);
         yield return new("NonZero", [Int64([2, 3, 2], -1, 1)]);
         yield return new("NonZero", [Floats([0, 3])]);
