@@ -81,11 +81,19 @@ class Plan {
   // Kernels read scales and bias in whole vectors, up to the end of a padded panel.
   void PadColumns() {
     const auto padded = static_cast<size_t>(padded_outputs_);
-    column_scale_.assign(padded, 1.0f);
-    if (forward_) std::copy_n(call_.scale, outputs_, column_scale_.begin());
-    if (call_.bias == nullptr) return;
-    bias_.assign(padded, 0.0f);
-    std::copy_n(call_.bias, outputs_, bias_.begin());
+    const bool whole = padded_outputs_ == outputs_;
+    scale_ = call_.scale;
+    bias_ = call_.bias;
+    if (!forward_ || !whole) {
+      padded_scale_.assign(padded, 1.0f);
+      if (forward_) std::copy_n(call_.scale, outputs_, padded_scale_.begin());
+      scale_ = padded_scale_.data();
+    }
+    if (call_.bias != nullptr && !whole) {
+      padded_bias_.assign(padded, 0.0f);
+      std::copy_n(call_.bias, outputs_, padded_bias_.begin());
+      bias_ = padded_bias_.data();
+    }
   }
 
   void RunBlock(int64_t first, int64_t rows, Parallel& parallel) const {
@@ -117,8 +125,8 @@ class Plan {
     TileCall tile{};
     tile.row_stride = ActivationRows::Stride(kernels_.format, reduction_);
     tile.row_scale = activations.scale(begin);
-    tile.column_scale = column_scale_.data() + column;
-    tile.bias = bias_.empty() ? nullptr : bias_.data() + column;
+    tile.column_scale = scale_ + column;
+    tile.bias = bias_ == nullptr ? nullptr : bias_ + column;
     tile.out = reinterpret_cast<float*>(scratch);
     tile.out_stride = columns;
     if (!buffered) {
@@ -245,8 +253,10 @@ class Plan {
   const int64_t reduction_;
   const bool direct_;
   const bool stored_bytes_serve_;
-  std::vector<float> column_scale_;
-  std::vector<float> bias_;
+  std::vector<float> padded_scale_;
+  std::vector<float> padded_bias_;
+  const float* scale_ = nullptr;
+  const float* bias_ = nullptr;
 };
 
 }  // namespace

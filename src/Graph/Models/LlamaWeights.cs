@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Runtime.InteropServices;
 using System.Text;
 using OrtQLoRA.Graph.IR;
 
@@ -49,32 +50,33 @@ public static class LlamaWeights
     /// <summary>
     /// Initial weights: ones for the norms, normal with <see cref="LlamaModelOptions.InitializerRange"/> elsewhere, divided
     /// by sqrt(2 layers) for the two products of each layer that are added to the residual stream, so that its variance
-    /// does not grow with depth (Radford et al. 2019, section 2.3). Each tensor depends only on the seed and on its name.
+    /// does not grow with depth (Radford et al. 2019, section 2.3). Each tensor depends only on the seed and on its name: matrices
+    /// are made when they are read, and take no memory before and after.
     /// </summary>
     /// <exception cref="ConfigurationException">The options cannot be built.</exception>
     public static IReadOnlyDictionary<string, ITensor> Initialize(LlamaModelOptions options)
     {
-        // Tensors differ in seed, so they can be filled side by side.
-        return Shapes(options)
-            .AsParallel()
-            .Select(s => KeyValuePair.Create(s.Key, Initialize(s.Key, s.Value, options)))
-            .ToDictionary(StringComparer.Ordinal);
+        return Shapes(options).ToDictionary(s => s.Key, s => Initialize(s.Key, s.Value, options), StringComparer.Ordinal);
     }
 
     private static ITensor Initialize(string name, ImmutableArray<long> dims, LlamaModelOptions options)
     {
-        float[] values = new float[checked((int)dims.Aggregate(1L, (n, d) => n * d))];
         if (dims.Length == 1)
         {
-            Array.Fill(values, 1f);
-        }
-        else
-        {
-            bool joinsResidual = name.EndsWith("o_proj.weight", StringComparison.Ordinal) || name.EndsWith("down_proj.weight", StringComparison.Ordinal);
-            FillNormal(values, options.InitializerRange / (joinsResidual ? Math.Sqrt(2.0 * options.LayerCount) : 1), SeedOf(options.Seed, name));
+            float[] ones = new float[dims[0]];
+            Array.Fill(ones, 1f);
+            return DenseTensor.Of(dims, ones);
         }
 
-        return DenseTensor.Of(dims, values);
+        bool joinsResidual = name.EndsWith("o_proj.weight", StringComparison.Ordinal) || name.EndsWith("down_proj.weight", StringComparison.Ordinal);
+        double deviation = options.InitializerRange / (joinsResidual ? Math.Sqrt(2.0 * options.LayerCount) : 1);
+        int seed = SeedOf(options.Seed, name);
+        return new DeferredTensor(DataType.Float, dims, () =>
+        {
+            byte[] bytes = new byte[checked(sizeof(float) * dims.Aggregate(1, (n, d) => checked(n * (int)d)))];
+            FillNormal(MemoryMarshal.Cast<byte, float>(bytes.AsSpan()), deviation, seed);
+            return bytes;
+        });
     }
 
     private static int SeedOf(int seed, string name) =>

@@ -65,8 +65,8 @@ internal static class TrainingGraphSetup
             NeftuneAlpha = options.NeftuneAlpha,
             GradientCheckpointing = options.GradientCheckpointing,
 
-            // Only sessions of ours run nodes where they stand, so that a copy comes into being as late as it is put.
-            RecomputesActivations = dialect is SessionDialect,
+            // Only engines of ours make the runtime run nodes where they stand, so that a copy comes into being as late as it is put.
+            RecomputesActivations = !isPortable,
             Dialect = dialect,
             Seed = unchecked((int)options.Seed),
         });

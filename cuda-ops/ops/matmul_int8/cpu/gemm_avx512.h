@@ -19,6 +19,9 @@
 namespace ortqlora {
 namespace {
 
+// Bytes from what is read to what is asked for.
+constexpr int kReadAhead = 1024;
+
 inline __m512i LoadBytes(const void* p) { return _mm512_loadu_si512(p); }
 
 inline __m512i BroadcastDword(const std::byte* p) {
@@ -174,7 +177,12 @@ ORTQLORA_KERNEL Tile(const TileCall& call) {
   for (int64_t s = call.steps; s > 0; --s) {
     __m512i weight[Granules];
     ORTQLORA_UNROLL
-    for (int g = 0; g < Granules; ++g) weight[g] = LoadBytes(panel + 64 * g);
+    for (int g = 0; g < Granules; ++g) {
+      // One row is a plain read of the panel, which then runs further ahead than the core looks.
+      if constexpr (Rows == 1)
+        _mm_prefetch(reinterpret_cast<const char*>(panel + 64 * g + kReadAhead), _MM_HINT_T0);
+      weight[g] = LoadBytes(panel + 64 * g);
+    }
     ORTQLORA_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const __m512i row = BroadcastDword(rows + r * stride);
