@@ -147,14 +147,23 @@ ScratchMemory KernelContext::Scratch(size_t bytes) {
 
 ScratchMemory::ScratchMemory(const OrtApi& api, OrtAllocator* allocator, size_t bytes)
     : api_(api), allocator_(allocator) {
-  if (bytes != 0) data_ = allocator_->Alloc(allocator_, bytes);
-  if (bytes == 0 || data_ != nullptr) return;
+  if (bytes == 0) return;
+  // Through the API, which turns exceptions of ONNX Runtime into statuses: none may pass through this
+  // library.
+  OrtStatus* const status = api_.AllocatorAlloc(allocator_, bytes, &data_);
+  if (status == nullptr && data_ != nullptr) return;
+  const std::string why =
+      status == nullptr ? "" : Concat(" ONNX Runtime says: ", api_.GetErrorMessage(status));
+  if (status != nullptr) api_.ReleaseStatus(status);
   api_.ReleaseAllocator(allocator_);
-  Fail("no ", bytes, " bytes of scratch memory are left on the device.");
+  Fail("no ", bytes, " bytes of scratch memory are left on the device.", why);
 }
 
 ScratchMemory::~ScratchMemory() {
-  if (data_ != nullptr) allocator_->Free(allocator_, data_);
+  if (data_ != nullptr) {
+    if (OrtStatus* const status = api_.AllocatorFree(allocator_, data_); status != nullptr)
+      api_.ReleaseStatus(status);
+  }
   api_.ReleaseAllocator(allocator_);
 }
 

@@ -8,6 +8,7 @@ internal sealed class StepGraph : IDisposable
     private readonly OrtIoBinding _upload;
     private readonly OrtIoBinding _step;
     private readonly RunOptions _runOptions = new();
+    private readonly RunOptions _plainOptions = new();
     private readonly IReadOnlyCollection<DeviceTensor> _tensors;
 
     /// <summary>Puts a step's bindings together.</summary>
@@ -23,6 +24,7 @@ internal sealed class StepGraph : IDisposable
         _tensors = tensors;
         Loss = loss.Value;
         _runOptions.AddRunConfigEntry(StepGraphs.GraphNumber, number.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        _plainOptions.AddRunConfigEntry(StepGraphs.GraphNumber, "-1");
     }
 
     /// <summary>The loss, float [1] on the device.</summary>
@@ -33,11 +35,15 @@ internal sealed class StepGraph : IDisposable
     /// <summary>Runs the step; the first time ONNX Runtime runs it several times and records it.</summary>
     internal void Run(InferenceSession session) => SessionRun.Run(session, _runOptions, _step, "training step");
 
+    /// <summary>Runs the step without a graph.</summary>
+    internal void RunPlain(InferenceSession session) => SessionRun.Run(session, _plainOptions, _step, "training step");
+
     public void Dispose()
     {
         _step.Dispose();
         _upload.Dispose();
         _runOptions.Dispose();
+        _plainOptions.Dispose();
         foreach (DeviceTensor tensor in _tensors)
         {
             tensor.Dispose();

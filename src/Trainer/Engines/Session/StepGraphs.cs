@@ -20,8 +20,12 @@ internal sealed class StepGraphs : IDisposable
     /// <summary>Shapes beyond this many run without graphs.</summary>
     private const int MostGraphs = 16;
 
+    /// <summary>Runs after which the session's arena is taken to have settled even if it still grows.</summary>
+    private const int MostSettlingRuns = 8;
+
     private readonly InferenceSession _session;
     private readonly CudaAllocator _device;
+    private readonly OrtAllocator _arena;
     private readonly Action<OrtIoBinding> _bindState;
     private readonly IReadOnlyList<string> _userInputs;
     private readonly IReadOnlyList<Value> _fed;
@@ -45,6 +49,7 @@ internal sealed class StepGraphs : IDisposable
     {
         _session = session;
         _device = device;
+        _arena = new OrtAllocator(session, device.Info);
         _bindState = bindState;
         _userInputs = artifacts.UserInputs;
         _fed = [.. artifacts.UserInputs.Concat(scalars).Select(artifacts.TrainingModel.Graph.GetValue)];
@@ -82,6 +87,7 @@ internal sealed class StepGraphs : IDisposable
         {
             _graphs[shape] = graph = Create(inputs);
             graph.Upload(_upload, all.Select(i => i.Name == ArtifactNames.LossWeight ? (i.Name, _zeroWeight) : i));
+            Settle(graph);
             graph.Run(_session);
         }
 
@@ -99,8 +105,26 @@ internal sealed class StepGraphs : IDisposable
         }
 
         _upload.Dispose();
+        _arena.Dispose();
         _zeroWeight.Dispose();
         _lossOnHost.Dispose();
+    }
+
+    /// <summary>
+    /// Runs a step until it takes no more memory from the GPU, which is forbidden while a graph is recorded. A run that leaves the
+    /// arena as it was is repeated by every later one.
+    /// </summary>
+    private void Settle(StepGraph graph)
+    {
+        for (int run = 0; run < MostSettlingRuns; run++)
+        {
+            long? before = OrtNativeApi.StatisticsOf(_arena)?.Reserved;
+            graph.RunPlain(_session);
+            if (OrtNativeApi.StatisticsOf(_arena)?.Reserved == before)
+            {
+                return;
+            }
+        }
     }
 
     private StepGraph Create(IReadOnlyDictionary<string, DenseTensor> inputs)
