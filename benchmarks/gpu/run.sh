@@ -61,13 +61,28 @@ if [ "$compile" = 1 ]; then
     { tail -n 40 "$out.build.log" >&2; say "The build failed, see $out.build.log"; exit 1; }
 fi
 
+# A test under a tool of compute-sanitizer. Races that racecheck sees within cuBLAS's own kernels (nvjet) do not count: it
+# does not know their barriers, and leaving them out of its view breaks them.
+check() {
+  local log status
+  log=$(mktemp)
+  compute-sanitizer --tool "$1" --error-exitcode 9 "$2" >"$log" 2>&1
+  status=$?
+  tail -n 20 "$log"
+  if [ "$1" = racecheck ] && [ "$status" = 9 ] && ! grep 'Race reported' "$log" | grep -qv nvjet && ! grep -q '^FAILED' "$log"; then
+    status=0
+  fi
+  rm -f "$log"
+  return "$status"
+}
+
 tests=("$build"/test/test_*_cuda)
 for test in "${tests[@]}"; do block "$(basename "$test")" "$test"; done
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     for test in "${tests[@]}"; do
       # The sanitizer is a hundred times slower: the tests take fewer sizes under it.
-      block "$(basename "$test") under $tool" env ORTQLORA_TEST_SMALL=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "$test"
+      block "$(basename "$test") under $tool" env ORTQLORA_TEST_SMALL=1 bash -c "$(declare -f check); check $tool $test"
     done
   done
 else

@@ -108,6 +108,7 @@ Results OnDevice(const Problem& p, Element element, bool hopper = true) {
   cuda::DeviceAttentionCall call;
   call.element = element;
   call.hopper = hopper;
+  call.every_lane_arrives = Small();
   call.shape = p.shape;
   call.mask = p.mask;
   if (p.mask.added != nullptr) call.mask.added = static_cast<float*>(added.data());

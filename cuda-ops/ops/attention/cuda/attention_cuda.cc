@@ -77,6 +77,7 @@ AttentionArguments Arguments(const DeviceAttentionCall& call) {
       AreVectors(call.y_out, shape.y, shape.value_size) && AreVectors(call.dy, shape.y, shape.value_size) &&
       AreVectors(call.dq, shape.q, shape.size) && AreVectors(call.dk, shape.k, shape.size) &&
       AreVectors(call.dv, shape.v, shape.value_size);
+  arguments.every_lane_arrives = call.every_lane_arrives;
   arguments.scale = shape.scale;
   arguments.log2_scale = shape.scale * kInverseLn2;
   return arguments;

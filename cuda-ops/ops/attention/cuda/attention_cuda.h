@@ -25,6 +25,8 @@ struct DeviceAttentionCall {
   void* dk = nullptr;
   void* dv = nullptr;
   bool hopper = true;  // take the kernels for compute capability 9.0 where they can run
+  // For race checkers, which cannot see that one lane may speak for its warp.
+  bool every_lane_arrives = false;
 };
 
 // The largest head that the kernels take.

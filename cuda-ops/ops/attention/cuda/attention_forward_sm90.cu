@@ -43,7 +43,7 @@ __global__ __launch_bounds__(kThreads,
 
   // Copies, of one thread: the next tile of keys and values, if there is one. (Registers of a warpgroup for
   // that alone would leave too few for two blocks a multiprocessor.)
-  Ring copied(barriers, 1);
+  Ring copied(call, barriers, 1);
   int next_copied = next_visible(0);
   const auto copy = [&] {
     if (threadIdx.x != 0 || next_copied >= end) return;
@@ -56,7 +56,7 @@ __global__ __launch_bounds__(kThreads,
     next_copied = next_visible(next_copied + kTileRows);
   };
   if (threadIdx.x == 0) {
-    Ring::Init<M::kStages>(barriers);
+    Ring::Init<M::kStages>(call, barriers);
     BarrierInit(queries_full, 1);
     BarrierInitFence();
     BarrierExpect(queries_full, 2 * kTileBytes<kD>);
@@ -77,7 +77,7 @@ __global__ __launch_bounds__(kThreads,
   while (own_last > own_first && hidden(own_last)) own_last -= kTileRows;
   if (own_first >= own_end) own_first = end;
   const int64_t mask_origin = MaskOrigin(call, batch, head);
-  Ring ring(barriers, 0);
+  Ring ring(call, barriers, 0);
   const uint32_t queries = base + warpgroup * kTileBytes<kD>;
   BarrierWait(queries_full, 0);
 

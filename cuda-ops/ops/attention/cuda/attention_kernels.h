@@ -46,6 +46,7 @@ struct AttentionArguments {
   bool causal;
   // Rows are 16-byte vectors: sizes and strides are multiples of 8 and pointers are aligned.
   bool wide;
+  bool every_lane_arrives;  // see DeviceAttentionCall
   float scale;
   float log2_scale;  // scale / log 2
 };

@@ -75,7 +75,7 @@ __global__ __launch_bounds__(kHopperThreads, 1) void KeyGradSm90Kernel(const __g
   const Place start = normalize({first_query < end ? group * sharing : last_head, first_query});
 
   if (threadIdx.x == 0) {
-    Ring::Init<M::kStages>(barriers);
+    Ring::Init<M::kStages>(call, barriers);
     BarrierInit(rows_full, 1);
     BarrierInitFence();
   }
@@ -91,7 +91,7 @@ __global__ __launch_bounds__(kHopperThreads, 1) void KeyGradSm90Kernel(const __g
       LoadTile<kD>(base + M::kValuesAt + i * kTileBytes<kD>, &v, first + i * kTileRows, group, batch,
                    rows_full);
     }
-    Ring ring(barriers, 1);
+    Ring ring(call, barriers, 1);
     for (Place at = start; at.head < last_head; at = next_of(at)) {
       ring.WaitEmpty();
       const uint32_t full = ring.full(), to = stages + ring.stage * M::kStageBytes;
@@ -111,7 +111,7 @@ __global__ __launch_bounds__(kHopperThreads, 1) void KeyGradSm90Kernel(const __g
   const int warp = (threadIdx.x >> 5) & 3, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const int own = first + warpgroup * kTileRows, row = own + warp * 16 + g;
   const uint32_t keys = base + warpgroup * kTileBytes<kD>, values = keys + M::kValuesAt;
-  Ring ring(barriers, 0);
+  Ring ring(call, barriers, 0);
   BarrierWait(rows_full, 0);
   float dk[kParts<kD>][32], dv[kParts<kD>][32];
   Clear(dk);

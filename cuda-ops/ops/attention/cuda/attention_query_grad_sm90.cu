@@ -41,7 +41,7 @@ __global__ __launch_bounds__(kHopperThreads,
   };
 
   if (threadIdx.x == 0) {
-    Ring::Init<M::kStages>(barriers);
+    Ring::Init<M::kStages>(call, barriers);
     BarrierInit(rows_full, 1);
     BarrierInitFence();
   }
@@ -57,7 +57,7 @@ __global__ __launch_bounds__(kHopperThreads,
       LoadTile<kD>(base + M::kGradientsAt + i * kTileBytes<kD>, &dy, first + i * kTileRows, head, batch,
                    rows_full);
     }
-    Ring ring(barriers, 1);
+    Ring ring(call, barriers, 1);
     for (int key = next_visible(0); key < end; key = next_visible(key + kTileRows)) {
       ring.WaitEmpty();
       BarrierExpect(ring.full(), M::kStageBytes);
@@ -84,7 +84,7 @@ __global__ __launch_bounds__(kHopperThreads,
     delta[half] = inside ? call.delta[at] : 0.0f;
   }
   const uint32_t queries = base + warpgroup * kTileBytes<kD>, gradients = queries + M::kGradientsAt;
-  Ring ring(barriers, 0);
+  Ring ring(call, barriers, 0);
   BarrierWait(rows_full, 0);
   float dq[kParts<kD>][32];
   Clear(dq);

@@ -100,13 +100,15 @@ struct Ring {
   uint32_t barriers;
   int stage = 0;
   uint32_t parity;
+  bool arrives;
 
-  __device__ __forceinline__ Ring(uint32_t at, uint32_t first_parity) : barriers(at), parity(first_parity) {}
+  __device__ __forceinline__ Ring(const AttentionArguments& call, uint32_t at, uint32_t first_parity)
+      : barriers(at), parity(first_parity), arrives((threadIdx.x & 31) == 0 || call.every_lane_arrives) {}
   template <int kStages>
-  static __device__ __forceinline__ void Init(uint32_t at) {
+  static __device__ __forceinline__ void Init(const AttentionArguments& call, uint32_t at) {
     for (int i = 0; i < kStages; ++i) {
       BarrierInit(at + 16 * i, 1);
-      BarrierInit(at + 16 * i + 8, 8);  // a lane of every warp
+      BarrierInit(at + 16 * i + 8, call.every_lane_arrives ? 256 : 8);  // else a lane of every warp
     }
   }
   __device__ __forceinline__ uint32_t full() const { return barriers + 16 * stage; }
@@ -118,7 +120,7 @@ struct Ring {
   }
   __device__ __forceinline__ void Release(int of) const {
     __syncwarp();
-    if ((threadIdx.x & 31) == 0) BarrierArrive(barriers + 16 * of + 8);
+    if (arrives) BarrierArrive(barriers + 16 * of + 8);
   }
 };
 
