@@ -74,14 +74,21 @@ struct Results {
   }
 };
 
-Results Run(const Layer& layer, CpuPath path, Compute compute, Parallel& parallel) {
+// `start` holds what y, dA, dB and dx are added to.
+Results Run(const Layer& layer, CpuPath path, Compute compute, Parallel& parallel,
+            const Results* start = nullptr) {
   const PackedWeight packed(layer.w.source());
   const LoraLinearKernel kernel(path, compute);
   Results results(layer);
-  kernel.Forward(layer.Weights(packed), layer.x.data(), layer.rows, layer.w.bias.data(), results.y.data(),
-                 results.h.data(), parallel);
+  LoraStarts starts;
+  if (start != nullptr) {
+    results.db = start->db;  // in place
+    starts = {start->dx.data(), start->da.data(), results.db.data()};
+  }
+  kernel.Forward(layer.Weights(packed), layer.x.data(), layer.rows, layer.w.bias.data(),
+                 start == nullptr ? nullptr : start->y.data(), results.y.data(), results.h.data(), parallel);
   kernel.Backward(layer.Weights(packed), layer.dy.data(), layer.x.data(), results.h.data(), layer.rows,
-                  results.da.data(), results.db.data(), results.dx.data(), parallel);
+                  starts, results.da.data(), results.db.data(), results.dx.data(), parallel);
   return results;
 }
 
@@ -152,6 +159,32 @@ TEST(ThreadsDoNotChangeBits) {
   }
 }
 
+TEST(AddendsAreAddedToEveryResult) {
+  const Layer layer(70, 200, 150, 12);
+  ThreadPool pool(2);
+  Results start(layer);
+  start.y = RandomRows(layer.rows, layer.w.n, 11);
+  start.da = RandomRows(layer.rank, layer.w.k, 12);
+  start.db = RandomRows(layer.w.n, layer.rank, 13);
+  start.dx = RandomRows(layer.rows, layer.w.k, 14);
+  for (CpuPath path : SupportedCpuPaths()) {
+    Context() = CpuPathName(path);
+    const Results plain = Run(layer, path, Compute::kFp32, pool);
+    const Results added = Run(layer, path, Compute::kFp32, pool, &start);
+    const auto check = [](const std::vector<float>& from, const std::vector<float>& addend,
+                          const std::vector<float>& to) {
+      std::vector<float> sum = from;
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += addend[i];
+      EXPECT_TRUE(sum == to);
+    };
+    check(plain.y, start.y, added.y);
+    check(plain.da, start.da, added.da);
+    check(plain.db, start.db, added.db);
+    check(plain.dx, start.dx, added.dx);
+    EXPECT_TRUE(plain.h == added.h);
+  }
+}
+
 TEST(GradientOfTheInputMayBeLeftOut) {
   const Layer layer(60, 70, 80, 8);
   const PackedWeight packed(layer.w.source());
@@ -159,7 +192,7 @@ TEST(GradientOfTheInputMayBeLeftOut) {
   const Results all = Run(layer, SelectCpuPath(), Compute::kFp32, serial);
   Results some(layer);
   LoraLinearKernel(SelectCpuPath(), Compute::kFp32)
-      .Backward(layer.Weights(packed), layer.dy.data(), layer.x.data(), all.h.data(), layer.rows,
+      .Backward(layer.Weights(packed), layer.dy.data(), layer.x.data(), all.h.data(), layer.rows, {},
                 some.da.data(), some.db.data(), nullptr, serial);
   EXPECT_TRUE(some.da == all.da && some.db == all.db);
 }

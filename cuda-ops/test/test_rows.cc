@@ -62,12 +62,23 @@ TEST(NormalizationsMatchFloat64) {
         LayerNormForward(kernels, {rows, width}, x.data(), weight.data(), bias.data(), epsilon, y.data(),
                          mean.data(), inv.data(), pool);
         LayerNormBackward(kernels, {rows, width}, dy.data(), x.data(), weight.data(), mean.data(), inv.data(),
-                          dx.data(), dweight.data(), dbias.data(), pool);
+                          nullptr, dx.data(), dweight.data(), dbias.data(), pool);
       } else {
         RmsNormForward(kernels, {rows, width}, x.data(), weight.data(), epsilon, y.data(), inv.data(), pool);
-        RmsNormBackward(kernels, {rows, width}, dy.data(), x.data(), weight.data(), inv.data(), dx.data(),
-                        dweight.data(), pool);
+        RmsNormBackward(kernels, {rows, width}, dy.data(), x.data(), weight.data(), inv.data(), nullptr,
+                        dx.data(), dweight.data(), pool);
       }
+      const std::vector<float> addend = RandomRows(rows, width, 5);
+      std::vector<float> onto = NaNs(rows * width), sum = dx;
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += addend[i];
+      if (centred) {
+        LayerNormBackward(kernels, {rows, width}, dy.data(), x.data(), weight.data(), mean.data(), inv.data(),
+                          addend.data(), onto.data(), nullptr, nullptr, pool);
+      } else {
+        RmsNormBackward(kernels, {rows, width}, dy.data(), x.data(), weight.data(), inv.data(), addend.data(),
+                        onto.data(), nullptr, pool);
+      }
+      EXPECT_TRUE(onto == sum);
       const Doubles w(weight.begin(), weight.end()), b(bias.begin(), bias.end()), exact(x.begin(), x.end());
       const double e = epsilon;
       EXPECT_AT_MOST(RelativeError(y, Norm(exact, width, w, b, e, centred)), kTolerance);

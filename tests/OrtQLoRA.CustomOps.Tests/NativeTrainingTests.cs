@@ -128,12 +128,45 @@ public sealed class NativeTrainingTests
         Assert.IsTrue(weights.All(w => w.ElementType == DataType.UInt8));
     }
 
+    /// <summary>Two passes, so that gradients are accumulated.</summary>
+    [TestMethod]
+    public void TrainStep_FusedSums_AccumulatesTheSameGradients()
+    {
+        CustomOpLibrary library = NativeLibraryUnderTest.Require();
+        using OnnxModel model = LlamaModelBuilder.Build(Size);
+        using TrainingGraph apart = Build(model, Int8Compute.Fp32);
+        using TrainingGraph fused = Build(model, Int8Compute.Fp32, fusesSums: true);
+        using SessionTrainingEngine expected = new(apart.Artifacts, new EngineOptions { CustomOps = library });
+        using SessionTrainingEngine actual = new(fused.Artifacts, new EngineOptions { CustomOps = library });
+        Dictionary<string, DenseTensor> batch = Batch(apart.Artifacts);
+        foreach (TrainableParameter parameter in expected.Parameters)
+        {
+            DenseTensor start = Pattern(parameter.InitialValue.Dims);
+            expected.SetParameter(parameter.Name, start);
+            actual.SetParameter(parameter.Name, start);
+        }
+
+        for (int pass = 0; pass < 2; pass++)
+        {
+            double loss = expected.TrainStep(batch);
+            Assert.AreEqual(loss, actual.TrainStep(batch), 1e-6 * loss);
+        }
+
+        TensorAssert.AreClose(Gradient(expected), Gradient(actual), 1e-5, "gradient of all parameters");
+        Assert.AreEqual(expected.EvalStep(batch).Loss, actual.EvalStep(batch).Loss, 1e-6);
+
+        // Of a layer the 14 accumulators, two residual sums, and backward five; nothing flows into the first one.
+        Assert.AreEqual(Additions(apart) - (21 * Size.LayerCount) + 3, Additions(fused));
+
+        int Additions(TrainingGraph graph) => graph.Artifacts.TrainingModel.Graph.Nodes.Count(n => n.Is("Add"));
+    }
+
     private static float[] Gradient(SessionTrainingEngine engine) => [.. engine.Parameters.SelectMany(p => engine.GetGradient(p.Name).ToFloats())];
 
     private static ITensor[] Weights(OnnxGraph graph, string op, int input) =>
         [.. graph.Nodes.Where(n => n.Is(op, OpCatalog.Domain)).Select(n => n.Inputs[input]!.Initializer!)];
 
-    private static TrainingGraph Build(OnnxModel model, Int8Compute? compute, bool recomputes = false, Int8WeightPacker? packer = null) => TrainingGraphBuilder.Build(model, new TrainingGraphOptions
+    private static TrainingGraph Build(OnnxModel model, Int8Compute? compute, bool recomputes = false, Int8WeightPacker? packer = null, bool fusesSums = false) => TrainingGraphBuilder.Build(model, new TrainingGraphOptions
     {
         Method = new LoraMethod(),
         Adapter = new LoraConfig { Rank = 4, TargetModules = ModuleSelector.AllLinear },
@@ -143,6 +176,7 @@ public sealed class NativeTrainingTests
         NativeOperators = compute,
         RecomputesActivations = recomputes,
         WeightPacker = packer,
+        FusesSums = fusesSums,
         Optimizer = new AdamWOptimizer(),
         Seed = 3,
     });

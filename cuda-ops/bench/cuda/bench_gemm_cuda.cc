@@ -3,8 +3,12 @@
 //
 //   bench_gemm_cuda [--shapes 4096x4096,...] [--rows 1,16,...] [--all]
 //
-// --all times every kernel, tile and split, for choosing; otherwise the one a session takes.
+// --all times every kernel, tile and split, for choosing; otherwise the one a session takes. From 512 rows on
+// the last column has products in int8 too (compute mode 'int8', which takes them where they are faster),
+// with the pass that quantizes the rows, and how far its results are from the others (relative L2 distance
+// over the first rows).
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -16,6 +20,7 @@
 #include "common/half.h"
 #include "ops/dequantize_int8/dequantize_int8_cuda.h"
 #include "ops/matmul_int8/cuda/gemm_cuda.h"
+#include "ops/matmul_int8/cuda/int8_rows.h"
 
 namespace ortqlora::bench {
 namespace {
@@ -44,7 +49,7 @@ Buffer RandomBf16(int64_t count, uint32_t seed) {
 
 // One weight with everything that reads or writes it.
 struct Copy {
-  Buffer dense, blocks, x, dy, y, dx;
+  Buffer dense, blocks, int8_forward, int8_gradient, x, dy, y, dx;
 };
 
 struct Variant {
@@ -55,8 +60,9 @@ struct Variant {
 
 std::vector<Variant> Variants(const Device& device, int64_t m, bool all) {
   std::vector<Variant> variants = {{"best", GemmKernel::kBest, 0, 0}};
-  if (!all) return variants;
   if (!device.hopper()) return variants;
+  if (m >= 512) variants.push_back({"int8 rows", GemmKernel::kSm90Int8, 256, 1});
+  if (!all) return variants;
   if (m > 64) {
     for (int tokens : {128, 256}) variants.push_back({Concat("p", tokens), GemmKernel::kSm90, tokens, 1});
   }
@@ -95,6 +101,13 @@ class Bench {
       cuda::LaunchDequantize({static_cast<uint8_t*>(copy.blocks->data()), k, n, padded_k, padded_n},
                              ScaleView::Of(scale_memory_->data(), padded_n).scale, Element::kBfloat16,
                              copy.dense->data(), stream_);
+      const cuda::DeviceBlocks blocks{static_cast<uint8_t*>(copy.blocks->data()), k, n, padded_k, padded_n};
+      copy.int8_forward = Allocate(cuda::Int8WeightBytes(blocks));
+      copy.int8_gradient = Allocate(cuda::Int8WeightBytes(blocks));
+      cuda::LaunchLayOutInt8(blocks, Direction::kForward, static_cast<int8_t*>(copy.int8_forward->data()),
+                             stream_);
+      cuda::LaunchLayOutInt8(blocks, Direction::kGradient, static_cast<int8_t*>(copy.int8_gradient->data()),
+                             stream_);
       copy.x = RandomBf16(most_rows * k, 3);
       copy.dy = RandomBf16(most_rows * n, 4);
       copy.y = Allocate(most_rows * n * 2);
@@ -122,6 +135,8 @@ class Bench {
       }
     }));
     GemmPlan best;
+    std::vector<float> results;
+    double distance = 0;
     for (const Variant& variant : variants) {
       DeviceGemmCall call;
       call.direction = direction;
@@ -131,6 +146,7 @@ class Bench {
         call.weight = {static_cast<uint8_t*>(copy.blocks->data()), k_, n_, RoundUp(k_, kTile64Pad),
                        RoundUp(n_, kTile64Pad)};
         call.scale = ScaleView::Of(scale_memory_->data(), RoundUp(n_, kTile64Pad));
+        call.int8_weight = static_cast<int8_t*>((forward ? copy.int8_forward : copy.int8_gradient)->data());
         call.in = (forward ? copy.x : copy.dy)->data();
         call.out = (forward ? copy.y : copy.dx)->data();
         const GemmPlan plan = PlanGemm(call, device_, variant.kernel, variant.tokens, variant.split);
@@ -144,6 +160,8 @@ class Bench {
       run(copies_[0], true);
       run(copies_[0], false);  // functions are set up outside of the capture
       cuda::Check(cudaStreamSynchronize(stream_), variant.name.c_str());
+      if (variant.kernel == GemmKernel::kBest) results = FirstRows(direction);
+      if (variant.kernel == GemmKernel::kSm90Int8) distance = Distance(FirstRows(direction), results);
       replays.push_back(std::make_unique<Replay>(stream_, [&] {
         for (int repeat = 0; repeat < repeats; ++repeat) {
           for (const Copy& copy : copies_) run(copy, false);
@@ -155,7 +173,7 @@ class Bench {
     std::vector<double> times = Interleave(works, m >= 4096 ? 9 : 15);
     for (double& time : times) time /= repeats * static_cast<double>(copies_.size());
     const double ours = times[1], peer = times[0];
-    constexpr const char* kNames[] = {"best", "sm80", "sm90", "small"};
+    constexpr const char* kNames[] = {"best", "sm80", "sm90", "small", "int8"};
     std::printf("| %lld x %lld | %s | %lld | %.1f | %.1f | %.2f | %.0f | %s %d/%d |",
                 static_cast<long long>(k_), static_cast<long long>(n_), forward ? "forward" : "gradient",
                 static_cast<long long>(m), peer, ours, peer / ours,
@@ -164,11 +182,34 @@ class Bench {
     for (size_t i = 1; i < variants.size(); ++i) {
       std::printf(" %s %.2f", variants[i].name.c_str(), peer / times[1 + i]);
     }
+    if (distance > 0) std::printf(" (distance %.4f)", distance);
     std::printf("\n");
     std::fflush(stdout);
   }
 
  private:
+  // Of the first copy's results.
+  std::vector<float> FirstRows(Direction direction) const {
+    constexpr int64_t kRows = 64;
+    const bool forward = direction == Direction::kForward;
+    std::vector<uint16_t> bits(static_cast<size_t>(kRows * (forward ? n_ : k_)));
+    const Buffer& from = forward ? copies_[0].y : copies_[0].dx;
+    bits.resize(std::min(bits.size(), from->size() / 2));
+    cuda::Check(cudaMemcpy(bits.data(), from->data(), bits.size() * 2, cudaMemcpyDeviceToHost), "cudaMemcpy");
+    std::vector<float> values;
+    for (uint16_t value : bits) values.push_back(BitsFloat(static_cast<uint32_t>(value) << 16));
+    return values;
+  }
+
+  static double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      difference += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+      size += double{b[i]} * b[i];
+    }
+    return std::sqrt(difference / size);
+  }
+
   int64_t k_, n_;
   const Device& device_;
   cudaStream_t stream_ = nullptr;

@@ -7,11 +7,12 @@ namespace ortqlora {
 namespace {
 
 namespace forward {
-constexpr size_t kX = 0, kWeight = 1, kScale = 2, kA = 3, kB = 4, kBias = 5;
+constexpr size_t kX = 0, kWeight = 1, kScale = 2, kA = 3, kB = 4, kBias = 5, kAddend = 6;
 }
 namespace gradient {
 constexpr size_t kOutputGradient = 0, kX = 1, kNarrow = 2, kWeight = 3, kScale = 4, kA = 5, kB = 6;
-}
+constexpr size_t kInputAddend = 7, kAAddend = 8, kBAddend = 9;
+}  // namespace gradient
 
 LoraLinearKernel MakeKernel(const KernelInfo& info) {
   return LoraLinearKernel(SelectCpuPath(), ParseCompute(info.String("compute", "auto")));
@@ -68,12 +69,18 @@ void LoraLinear::Compute(KernelContext& context) const {
 
   std::vector<int64_t> shape = x.info.shape;
   shape.back() = attributes.n;
+  const TensorView addend = context.Input(forward::kAddend);
+  if (addend.data != nullptr) {
+    TensorInfo expected = x.info;
+    expected.shape = shape;
+    CheckSameShape("addend", addend.info, "y", expected);
+  }
   auto* const y = static_cast<float*>(context.Output(0, shape));
   shape.back() = rank;
   auto* const h = static_cast<float*>(context.Output(1, shape));
   const QuantizedWeight::Ready base = weight_.Get(context);
-  kernel_.Forward(MakeWeights(base, a, b, scaling_), x.As<float>(), LeadingSize(x.info), bias.As<float>(), y,
-                  h, context);
+  kernel_.Forward(MakeWeights(base, a, b, scaling_), x.As<float>(), LeadingSize(x.info), bias.As<float>(),
+                  addend.As<float>(), y, h, context);
 }
 
 void LoraLinear::InferShapes(ShapeInference& shapes) {
@@ -108,12 +115,20 @@ void LoraLinearGrad::Compute(KernelContext& context) const {
          ShapeText(h.info.shape), ", expected equal dimensions before the last.");
   }
 
+  const TensorView dx_addend = context.Input(gradient::kInputAddend);
+  const TensorView da_addend = context.Input(gradient::kAAddend),
+                   db_addend = context.Input(gradient::kBAddend);
+  if (dx_addend.data != nullptr) CheckSameShape("dx_addend", dx_addend.info, "x", x.info);
+  if (da_addend.data != nullptr) CheckSameShape("dA_addend", da_addend.info, "A", a.info);
+  if (db_addend.data != nullptr) CheckSameShape("dB_addend", db_addend.info, "B", b.info);
+
   auto* const da = static_cast<float*>(context.Output(0, a.info.shape));
   auto* const db = static_cast<float*>(context.Output(1, b.info.shape));
   auto* const dx = static_cast<float*>(context.OptionalOutput(2, x.info.shape));
   const QuantizedWeight::Ready base = weight_.Get(context);
-  kernel_.Backward(MakeWeights(base, a, b, scaling_), dy.As<float>(), x.As<float>(), h.As<float>(), rows, da,
-                   db, dx, context);
+  const LoraStarts starts{dx_addend.As<float>(), da_addend.As<float>(), db_addend.As<float>()};
+  kernel_.Backward(MakeWeights(base, a, b, scaling_), dy.As<float>(), x.As<float>(), h.As<float>(), rows,
+                   starts, da, db, dx, context);
 }
 
 void LoraLinearGrad::InferShapes(ShapeInference& shapes) {

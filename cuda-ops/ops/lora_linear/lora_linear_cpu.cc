@@ -146,8 +146,10 @@ struct RowSums {
     product.Multiply({narrow, rank, scratch, rows, columns, part + column, stride(), accumulate});
   }
 
-  // The sum of all parts: element (r, column) to out[r * row_stride + column * column_stride].
-  void Finish(int64_t count, int64_t panel, float* out, int64_t row_stride, int64_t column_stride) const {
+  // The sum of all parts and of `start`, if given: element (r, column) to out[r * row_stride + column *
+  // column_stride], which is where it stands in `start` too.
+  void Finish(int64_t count, int64_t panel, const float* start, float* out, int64_t row_stride,
+              int64_t column_stride) const {
     const int64_t column = panel * kPanel, columns = std::min(kPanel, width - column);
     for (int64_t r = 0; r < rank; ++r) {
       float sum[kPanel] = {};
@@ -155,7 +157,10 @@ struct RowSums {
         const float* const from = Part(part) + r * stride() + column;
         for (int64_t c = 0; c < columns; ++c) sum[c] += from[c];
       }
-      for (int64_t c = 0; c < columns; ++c) out[r * row_stride + (column + c) * column_stride] = sum[c];
+      for (int64_t c = 0; c < columns; ++c) {
+        const int64_t at = r * row_stride + (column + c) * column_stride;
+        out[at] = start == nullptr ? sum[c] : start[at] + sum[c];
+      }
     }
   }
 };
@@ -210,10 +215,17 @@ class NarrowGradient final : public Narrow {
   const int64_t task_rows_;
 };
 
+void AddRows(const float* addend, int64_t rows, int64_t width, float* out, Parallel& parallel) {
+  if (addend == nullptr || out == nullptr) return;
+  ForRows(parallel, rows, width, [&](int64_t first, int64_t count) {
+    for (int64_t i = first * width; i < (first + count) * width; ++i) out[i] += addend[i];
+  });
+}
+
 }  // namespace
 
 void LoraLinearKernel::Forward(const LoraWeights& weights, const float* x, int64_t rows, const float* bias,
-                               float* y, float* h, Parallel& parallel) const {
+                               const float* addend, float* y, float* h, Parallel& parallel) const {
   const int64_t k = weights.weight->k(), n = weights.weight->n(), rank = weights.rank;
   Panels down{product_, RowMajor(weights.a, k).Transposed(), k, rank};
   Panels up{product_, RowMajor(weights.b, rank).Transposed(), rank, n};
@@ -227,7 +239,7 @@ void LoraLinearKernel::Forward(const LoraWeights& weights, const float* x, int64
   parallel.For(down.count() + up.count(),
                [&](int64_t task) { task < down.count() ? down.Pack(task) : up.Pack(task - down.count()); });
   const Narrow narrow(product_, down, x, weights.scaling, h, memory + rows_at);
-  const LowRankAddend addend(up, memory + rows_at);
+  const LowRankAddend branch(up, memory + rows_at);
   if (n == 0) return narrow.SeeAll(rows, parallel);
   GemmCall call;
   call.weight = weights.weight;
@@ -237,12 +249,14 @@ void LoraLinearKernel::Forward(const LoraWeights& weights, const float* x, int64
   call.out = y;
   call.rows = rows;
   call.observer = &narrow;
-  call.addend = &addend;
+  call.addend = &branch;
   base_.Run(call, parallel);
+  AddRows(addend, rows, n, y, parallel);
 }
 
 void LoraLinearKernel::Backward(const LoraWeights& weights, const float* dy, const float* x, const float* h,
-                                int64_t rows, float* da, float* db, float* dx, Parallel& parallel) const {
+                                int64_t rows, const LoraStarts& starts, float* da, float* db, float* dx,
+                                Parallel& parallel) const {
   const int64_t k = weights.weight->k(), n = weights.weight->n(), rank = weights.rank;
   const int64_t task_rows =
       std::max<int64_t>(1, Count(rows, kParts * RowObserver::kBlock)) * RowObserver::kBlock;
@@ -282,9 +296,10 @@ void LoraLinearKernel::Backward(const LoraWeights& weights, const float* dy, con
     base_.Run(call, parallel);
   }
   parallel.For(a_sums.panels() + b_sums.panels(), [&](int64_t task) {
-    if (task < a_sums.panels()) return a_sums.Finish(parts, task, da, k, 1);
-    b_sums.Finish(parts, task - a_sums.panels(), db, 1, rank);
+    if (task < a_sums.panels()) return a_sums.Finish(parts, task, starts.da, da, k, 1);
+    b_sums.Finish(parts, task - a_sums.panels(), starts.db, db, 1, rank);
   });
+  AddRows(starts.dx, rows, k, dx, parallel);
 }
 
 }  // namespace ortqlora

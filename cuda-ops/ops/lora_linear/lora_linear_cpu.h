@@ -20,20 +20,28 @@ struct LoraWeights {
   float scaling = 1;
 };
 
+// What gradients are added to, each null or of its gradient's shape; those of dA and dB may be where they go.
+struct LoraStarts {
+  const float* dx = nullptr;
+  const float* da = nullptr;
+  const float* db = nullptr;
+};
+
 // The kernels of one CPU path for one way of forming products; the low-rank products follow FloatProduct's
 // modes.
 class LoraLinearKernel {
  public:
   LoraLinearKernel(CpuPath path, Compute compute) : base_(path, compute), product_(path, compute) {}
 
-  // h[rows, rank] = scaling * x * A^T, y[rows, N] = x * What + h * B^T + bias; bias [N] or null.
-  void Forward(const LoraWeights& weights, const float* x, int64_t rows, const float* bias, float* y,
-               float* h, Parallel& parallel) const;
+  // h[rows, rank] = scaling * x * A^T, y[rows, N] = x * What + h * B^T + bias + addend; bias [N] or null,
+  // addend [rows, N] or null.
+  void Forward(const LoraWeights& weights, const float* x, int64_t rows, const float* bias,
+               const float* addend, float* y, float* h, Parallel& parallel) const;
 
   // With dh = scaling * dy * B: dA[rank, K] = dh^T * x, dB[N, rank] = dy^T * h, and where dx is not null
   // dx[rows, K] = dy * What^T + dh * A.
   void Backward(const LoraWeights& weights, const float* dy, const float* x, const float* h, int64_t rows,
-                float* da, float* db, float* dx, Parallel& parallel) const;
+                const LoraStarts& starts, float* da, float* db, float* dx, Parallel& parallel) const;
 
  private:
   Int8Gemm base_;

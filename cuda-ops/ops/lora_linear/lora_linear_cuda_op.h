@@ -7,7 +7,8 @@
 
 namespace ortqlora::cuda {
 
-// LoraLinear on the device (lora_linear.h): x, y and h of float, float16 or bfloat16, A and B float, scale and bias any.
+// LoraLinear on the device (lora_linear.h): x, addend, y and h of float, float16 or bfloat16, A and B float, scale and bias
+// any.
 template <Element kElement>
 class LoraLinear {
  public:
@@ -18,7 +19,8 @@ class LoraLinear {
                                      kAnyPort,
                                      kFloatPort,
                                      kFloatPort,
-                                     {ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, true}};
+                                     kOptionalAnyPort,
+                                     {TensorTypeOf(kElement), true}};
   static constexpr Port kOutputs[] = {{TensorTypeOf(kElement)}, {TensorTypeOf(kElement)}};
 
   explicit LoraLinear(const KernelInfo& info);
@@ -27,10 +29,11 @@ class LoraLinear {
  private:
   DeviceQuantizedWeight weight_;
   float scaling_;
-  int float_terms_;
+  DeviceCompute compute_;
 };
 
-// LoraLinearGrad on the device: dy, x, h of one type -> dA, dB float and, where asked for, dx of dy's type.
+// LoraLinearGrad on the device: dy, x, h and dx's addend of one type, the addends of dA and dB float -> dA, dB float and,
+// where asked for, dx of dy's type.
 template <Element kElement>
 class LoraLinearGrad {
  public:
@@ -42,7 +45,10 @@ class LoraLinearGrad {
                                      kAnyPort,
                                      kAnyPort,
                                      kFloatPort,
-                                     kFloatPort};
+                                     kFloatPort,
+                                     {TensorTypeOf(kElement), true},
+                                     kOptionalFloatPort,
+                                     kOptionalFloatPort};
   static constexpr Port kOutputs[] = {kFloatPort, kFloatPort, {TensorTypeOf(kElement), true}};
 
   explicit LoraLinearGrad(const KernelInfo& info);
@@ -51,7 +57,7 @@ class LoraLinearGrad {
  private:
   DeviceQuantizedWeight weight_;
   float scaling_;
-  int float_terms_;
+  DeviceCompute compute_;
 };
 
 }  // namespace ortqlora::cuda

@@ -26,7 +26,7 @@ class MatMulInt8 {
 
  private:
   DeviceQuantizedWeight weight_;
-  int float_terms_;
+  DeviceCompute compute_;
 };
 
 // MatMulInt8Grad on the device.
@@ -45,7 +45,7 @@ class MatMulInt8Grad {
 
  private:
   DeviceQuantizedWeight weight_;
-  int float_terms_;
+  DeviceCompute compute_;
 };
 
 }  // namespace ortqlora::cuda

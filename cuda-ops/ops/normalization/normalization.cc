@@ -82,10 +82,12 @@ void RmsNormGrad::Compute(KernelContext& context) const {
                    inv = context.Input(3);
   CheckGradient(dy.info, x.info, weight.info);
   CheckStatistics("inv", inv.info, x.info);
+  const TensorView addend = context.Input(4);
+  if (addend.data != nullptr) CheckSameShape("addend", addend.info, "x", x.info);
   auto* const dx = static_cast<float*>(context.Output(0, x.info.shape));
   auto* const dweight = static_cast<float*>(context.OptionalOutput(1, weight.info.shape));
   RmsNormBackward(kernels_, SizeOf(x.info), dy.As<float>(), x.As<float>(), weight.As<float>(),
-                  inv.As<float>(), dx, dweight, context);
+                  inv.As<float>(), addend.As<float>(), dx, dweight, context);
 }
 
 void RmsNormGrad::InferShapes(ShapeInference& shapes) { InferGradient(shapes); }
@@ -120,11 +122,13 @@ void LayerNormGrad::Compute(KernelContext& context) const {
   CheckGradient(dy.info, x.info, weight.info);
   CheckStatistics("mean", mean.info, x.info);
   CheckStatistics("inv", inv.info, x.info);
+  const TensorView addend = context.Input(5);
+  if (addend.data != nullptr) CheckSameShape("addend", addend.info, "x", x.info);
   auto* const dx = static_cast<float*>(context.Output(0, x.info.shape));
   auto* const dweight = static_cast<float*>(context.OptionalOutput(1, weight.info.shape));
   auto* const dbias = static_cast<float*>(context.OptionalOutput(2, weight.info.shape));
   LayerNormBackward(kernels_, SizeOf(x.info), dy.As<float>(), x.As<float>(), weight.As<float>(),
-                    mean.As<float>(), inv.As<float>(), dx, dweight, dbias, context);
+                    mean.As<float>(), inv.As<float>(), addend.As<float>(), dx, dweight, dbias, context);
 }
 
 void LayerNormGrad::InferShapes(ShapeInference& shapes) { InferGradient(shapes); }

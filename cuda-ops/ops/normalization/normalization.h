@@ -21,11 +21,11 @@ class RmsNorm {
   float epsilon_;
 };
 
-// dy, x, weight, inv -> dx, and dweight where asked for.
+// dy, x, weight, inv and perhaps an addend of dx -> dx, and dweight where asked for.
 class RmsNormGrad {
  public:
   static constexpr const char* kName = "RmsNormGrad";
-  static constexpr Port kInputs[] = {kFloatPort, kFloatPort, kFloatPort, kFloatPort};
+  static constexpr Port kInputs[] = {kFloatPort, kFloatPort, kFloatPort, kFloatPort, kOptionalFloatPort};
   static constexpr Port kOutputs[] = {kFloatPort, kOptionalFloatPort};
 
   explicit RmsNormGrad(const KernelInfo& info);
@@ -52,11 +52,12 @@ class LayerNorm {
   float epsilon_;
 };
 
-// dy, x, weight, mean, inv -> dx, and dweight and dbias where asked for.
+// dy, x, weight, mean, inv and perhaps an addend of dx -> dx, and dweight and dbias where asked for.
 class LayerNormGrad {
  public:
   static constexpr const char* kName = "LayerNormGrad";
-  static constexpr Port kInputs[] = {kFloatPort, kFloatPort, kFloatPort, kFloatPort, kFloatPort};
+  static constexpr Port kInputs[] = {kFloatPort, kFloatPort, kFloatPort,
+                                     kFloatPort, kFloatPort, kOptionalFloatPort};
   static constexpr Port kOutputs[] = {kFloatPort, kOptionalFloatPort, kOptionalFloatPort};
 
   explicit LayerNormGrad(const KernelInfo& info);

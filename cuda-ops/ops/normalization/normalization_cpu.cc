@@ -16,6 +16,11 @@ void ForColumns(Parallel& parallel, int64_t width, const Body& body) {
   });
 }
 
+void AddRow(const float* addend, int64_t width, float* row) {
+  if (addend == nullptr) return;
+  for (int64_t i = 0; i < width; ++i) row[i] += addend[i];
+}
+
 }  // namespace
 
 void RmsNormForward(const SimdKernels& kernels, const NormRows& size, const float* x, const float* weight,
@@ -28,11 +33,13 @@ void RmsNormForward(const SimdKernels& kernels, const NormRows& size, const floa
 }
 
 void RmsNormBackward(const SimdKernels& kernels, const NormRows& size, const float* dy, const float* x,
-                     const float* weight, const float* inv, float* dx, float* dweight, Parallel& parallel) {
+                     const float* weight, const float* inv, const float* addend, float* dx, float* dweight,
+                     Parallel& parallel) {
   ForRows(parallel, size.rows, size.width, [&](int64_t first, int64_t count) {
     for (int64_t row = first; row < first + count; ++row) {
       const int64_t at = row * size.width;
       kernels.rms_norm_grad(dy + at, x + at, weight, inv[row], size.width, dx + at);
+      AddRow(addend == nullptr ? nullptr : addend + at, size.width, dx + at);
     }
   });
   if (dweight == nullptr) return;
@@ -57,12 +64,13 @@ void LayerNormForward(const SimdKernels& kernels, const NormRows& size, const fl
 }
 
 void LayerNormBackward(const SimdKernels& kernels, const NormRows& size, const float* dy, const float* x,
-                       const float* weight, const float* mean, const float* inv, float* dx, float* dweight,
-                       float* dbias, Parallel& parallel) {
+                       const float* weight, const float* mean, const float* inv, const float* addend,
+                       float* dx, float* dweight, float* dbias, Parallel& parallel) {
   ForRows(parallel, size.rows, size.width, [&](int64_t first, int64_t count) {
     for (int64_t row = first; row < first + count; ++row) {
       const int64_t at = row * size.width;
       kernels.layer_norm_grad(dy + at, x + at, weight, mean[row], inv[row], size.width, dx + at);
+      AddRow(addend == nullptr ? nullptr : addend + at, size.width, dx + at);
     }
   });
   if (dweight == nullptr && dbias == nullptr) return;

@@ -107,13 +107,14 @@ __global__ void NormGradKernel(const NormGradCall call) {
   for (int64_t i = static_cast<int64_t>(threadIdx.x) * kVector; i < call.width; i += kThreads * kVector) {
     const Pack<T, kVector> grads = *reinterpret_cast<const Pack<T, kVector>*>(dy + i);
     Pack<T, kVector> values = *reinterpret_cast<const Pack<T, kVector>*>(x + i);
-    float weights[kVector];
+    float weights[kVector], added[kVector] = {};
     Load(weight, i, weights);
+    if (call.addend != nullptr) Load(AnyVector{call.addend, call.element}, row * call.width + i, added);
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
       const float t = ToFloat(grads.values[v]) * weights[v];
       const float normal = (ToFloat(values.values[v]) - mean) * inv;
-      values.values[v] = FromFloat<T>(inv * (t - level - normal * along));
+      values.values[v] = FromFloat<T>(fmaf(inv, t - level - normal * along, added[v]));
     }
     *reinterpret_cast<Pack<T, kVector>*>(dx + i) = values;
   }
@@ -180,7 +181,7 @@ void LaunchNormGrad(const NormGradCall& call, cudaStream_t stream) {
   WithElement(call.element, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     constexpr int kWide = 16 / sizeof(T);
-    const bool wide = Wide<T>(call.width, {call.dy, call.x, call.dx, call.weight});
+    const bool wide = Wide<T>(call.width, {call.dy, call.x, call.dx, call.weight, call.addend});
     const auto kernel = call.mean == nullptr
                             ? wide ? NormGradKernel<T, kWide, false> : NormGradKernel<T, 1, false>
                         : wide ? NormGradKernel<T, kWide, true>

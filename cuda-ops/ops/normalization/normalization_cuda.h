@@ -35,6 +35,7 @@ struct NormGradCall {
   const void* weight = nullptr;
   const float* mean = nullptr;
   const float* inv = nullptr;
+  const void* addend = nullptr;  // [rows, width] of `element`, added to dx, or null
   void* dx = nullptr;
   void* dweight = nullptr;     // of weight_element, or null
   void* dbias = nullptr;       // likewise

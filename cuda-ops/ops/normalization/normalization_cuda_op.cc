@@ -64,6 +64,9 @@ void Differentiate(KernelContext& context, Element element, Element weight_eleme
   call.weight = weight.data;
   call.mean = mean.As<float>();
   call.inv = inv.As<float>();
+  const TensorView addend = context.Input(centre ? 5 : 4);
+  if (addend.data != nullptr) CheckSameShape("addend", addend.info, "x", x.info);
+  call.addend = addend.data;
   call.dx = context.Output(0, x.info.shape);
   call.dweight = context.OptionalOutput(1, weight.info.shape);
   if (centre) call.dbias = context.OptionalOutput(2, weight.info.shape);

@@ -23,14 +23,17 @@ class RmsNorm {
   float epsilon_;
 };
 
-// dy, x, weight, inv -> dx, and dweight where asked for.
+// dy, x, weight, inv and perhaps an addend of dx -> dx, and dweight where asked for.
 template <Element kElement, Element kWeight>
 class RmsNormGrad {
  public:
   static constexpr const char* kName = "RmsNormGrad";
   static constexpr const char* kProvider = kCudaProvider;
-  static constexpr Port kInputs[] = {
-      {TensorTypeOf(kElement)}, {TensorTypeOf(kElement)}, {TensorTypeOf(kWeight)}, kFloatPort};
+  static constexpr Port kInputs[] = {{TensorTypeOf(kElement)},
+                                     {TensorTypeOf(kElement)},
+                                     {TensorTypeOf(kWeight)},
+                                     kFloatPort,
+                                     {TensorTypeOf(kElement), true}};
   static constexpr Port kOutputs[] = {{TensorTypeOf(kElement)}, {TensorTypeOf(kWeight), true}};
 
   explicit RmsNormGrad(const KernelInfo& info);
@@ -53,14 +56,18 @@ class LayerNorm {
   float epsilon_;
 };
 
-// dy, x, weight, mean, inv -> dx, and dweight and dbias where asked for.
+// dy, x, weight, mean, inv and perhaps an addend of dx -> dx, and dweight and dbias where asked for.
 template <Element kElement, Element kWeight>
 class LayerNormGrad {
  public:
   static constexpr const char* kName = "LayerNormGrad";
   static constexpr const char* kProvider = kCudaProvider;
-  static constexpr Port kInputs[] = {
-      {TensorTypeOf(kElement)}, {TensorTypeOf(kElement)}, {TensorTypeOf(kWeight)}, kFloatPort, kFloatPort};
+  static constexpr Port kInputs[] = {{TensorTypeOf(kElement)},
+                                     {TensorTypeOf(kElement)},
+                                     {TensorTypeOf(kWeight)},
+                                     kFloatPort,
+                                     kFloatPort,
+                                     {TensorTypeOf(kElement), true}};
   static constexpr Port kOutputs[] = {
       {TensorTypeOf(kElement)}, {TensorTypeOf(kWeight), true}, {TensorTypeOf(kWeight), true}};
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/matmul_int8/cuda/gemm_cuda.h"
+#include "ops/matmul_int8/cuda/int8_rows.h"
 #include "test/cuda/device_array.h"
 #include "test/matmul_int8_reference.h"
 
@@ -26,6 +27,12 @@ struct DeviceWeight {
   cuda::DeviceBlocks view() const {
     return {static_cast<const uint8_t*>(blocks.data()), host.k, host.n, RoundUp(host.k, kTile64Pad),
             RoundUp(host.n, kTile64Pad)};
+  }
+  // The weight laid out for int8 products.
+  DeviceArray Int8(Direction direction) const {
+    DeviceArray out(static_cast<size_t>(cuda::Int8WeightBytes(view())));
+    cuda::LaunchLayOutInt8(view(), direction, static_cast<int8_t*>(out.data()), nullptr);
+    return out;
   }
   cuda::ScaleView scales() const { return cuda::ScaleView::Of(scale_memory.data(), RoundUp(host.n, kTile64Pad)); }
 };

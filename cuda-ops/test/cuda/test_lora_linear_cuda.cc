@@ -20,8 +20,10 @@ struct Case {
   int64_t rows, k, n, rank;
 };
 
+// With `adds` every result is added to something: dB in place, dA from elsewhere. With `int8` the base's rows
+// are rounded to 8 bits.
 void CheckLora(const cuda::Device& device, const Case& size, Element element, double limit,
-               bool separate = false) {
+               bool separate = false, bool adds = false, bool int8 = false) {
   const float scaling = 1.75f;
   const DeviceWeight weight(size.k, size.n, 5);
   // Values that bf16 holds, so that the casts within round nothing in any element.
@@ -37,7 +39,15 @@ void CheckLora(const cuda::Device& device, const Case& size, Element element, do
   };
   const DeviceArray y = array(size.rows * size.n), h = array(size.rows * size.rank),
                     dx = array(size.rows * size.k);
-  const DeviceArray da(a.size() * 4), db(b.size() * 4);
+  const std::vector<float> y_start = random(size.rows, size.n, 11), dx_start = random(size.rows, size.k, 12);
+  const std::vector<float> da_start = random(size.rank, size.k, 13), db_start = random(size.n, size.rank, 14);
+  const DeviceArray device_y_start = DeviceArray::Of(element, y_start),
+                    device_dx_start = DeviceArray::Of(element, dx_start);
+  const DeviceArray device_da_start = DeviceArray::Of(da_start);
+  const DeviceArray da(a.size() * 4), db = DeviceArray::Of(db_start);
+  const auto started = [&](Doubles values, const std::vector<float>& start) {
+    return adds ? Sum(std::move(values), Doubles(start.begin(), start.end()), 1) : values;
+  };
 
   cuda::DeviceLoraCall call;
   call.a = static_cast<const float*>(device_a.data());
@@ -52,7 +62,17 @@ void CheckLora(const cuda::Device& device, const Case& size, Element element, do
   call.base.rows = size.rows;
   call.base.in = device_x.data();
   call.base.out = y.data();
-  cuda::GemmPlan plan = cuda::PlanGemm(call.base, device);
+  if (adds) {
+    call.base.addend = device_y_start.data();
+    call.da_start = static_cast<const float*>(device_da_start.data());
+    call.db_start = static_cast<const float*>(db.data());
+  }
+  const DeviceArray int8_forward = weight.Int8(Direction::kForward),
+                    int8_back = weight.Int8(Direction::kGradient);
+  call.base.int8 = int8;
+  call.base.int8_weight = static_cast<const int8_t*>(int8_forward.data());
+  const cuda::GemmKernel kernel = int8 ? cuda::GemmKernel::kSm90Int8 : cuda::GemmKernel::kBest;
+  cuda::GemmPlan plan = cuda::PlanGemm(call.base, device, kernel);
   plan.every_lane_arrives = Small();
   const DeviceArray forward(static_cast<size_t>(cuda::LoraWorkspace(call, plan)));
   cuda::RunLoraForward(call, plan, device, h.data(), forward.data(), nullptr);
@@ -65,32 +85,41 @@ void CheckLora(const cuda::Device& device, const Case& size, Element element, do
   EXPECT_AT_MOST(
       RelativeError(
           y.ReadFloats(element),
-          Sum(Reference(weight.host, Direction::kForward, x, size.rows, true),
-              product(At(exact_h, size.rank), Swapped(b, size.rank), size.rows, size.rank, size.n), scaling)),
+          started(Sum(Reference(weight.host, Direction::kForward, x, size.rows, true),
+                      product(At(exact_h, size.rank), Swapped(b, size.rank), size.rows, size.rank, size.n),
+                      scaling),
+                  y_start)),
       limit);
 
   call.base.direction = Direction::kGradient;
   call.base.bias = nullptr;
   call.base.in = device_dy.data();
   call.base.out = dx.data();
-  plan = cuda::PlanGemm(call.base, device);
+  if (adds) call.base.addend = device_dx_start.data();
+  call.base.int8_weight = static_cast<const int8_t*>(int8_back.data());
+  plan = cuda::PlanGemm(call.base, device, kernel);
   plan.every_lane_arrives = Small();
   const DeviceArray backward(static_cast<size_t>(cuda::LoraWorkspace(call, plan)));
   cuda::RunLoraBackward(call, plan, device, device_x.data(), h.data(), static_cast<float*>(da.data()),
                         static_cast<float*>(db.data()), backward.data(), nullptr);
   const Doubles dh = product(At(dy, size.n), At(b, size.rank), size.rows, size.n, size.rank);
   EXPECT_AT_MOST(
-      RelativeError(dx.ReadFloats(element),
-                    Sum(Reference(weight.host, Direction::kGradient, dy, size.rows, false),
-                        product(At(dh, size.rank), At(a, size.k), size.rows, size.rank, size.k), scaling)),
+      RelativeError(
+          dx.ReadFloats(element),
+          started(Sum(Reference(weight.host, Direction::kGradient, dy, size.rows, false),
+                      product(At(dh, size.rank), At(a, size.k), size.rows, size.rank, size.k), scaling),
+                  dx_start)),
       limit);
-  EXPECT_AT_MOST(RelativeError(da.Read<float>(), Sum(Doubles(a.size(), 0.0),
-                                                     product(Swapped(dh, size.rank), At(x, size.k), size.rank,
-                                                             size.rows, size.k),
-                                                     scaling)),
-                 limit);
-  EXPECT_AT_MOST(RelativeError(db.Read<float>(), product(Swapped(dy, size.n), At(narrow, size.rank), size.n,
-                                                         size.rows, size.rank)),
+  EXPECT_AT_MOST(
+      RelativeError(
+          da.Read<float>(),
+          started(Sum(Doubles(a.size(), 0.0),
+                      product(Swapped(dh, size.rank), At(x, size.k), size.rank, size.rows, size.k), scaling),
+                  da_start)),
+      limit);
+  EXPECT_AT_MOST(RelativeError(db.Read<float>(), started(product(Swapped(dy, size.n), At(narrow, size.rank),
+                                                                 size.n, size.rows, size.rank),
+                                                         db_start)),
                  limit);
 }
 
@@ -133,6 +162,33 @@ TEST(SeparateProductsMatchFloat64) {
   const cuda::Device& device = DeviceOrSkip();
   Context() = "separate";
   CheckLora(device, {130, 192, 264, 16}, Element::kBfloat16, 1e-2, true);
+}
+
+// Row counts for each kernel of the int8 product, results of whole vectors and of none.
+TEST(ResultsAreAddedToWhatIsGiven) {
+  const cuda::Device& device = DeviceOrSkip();
+  for (const auto& [element, limit] : kElements) {
+    for (const Case& size : {Case{5, 136, 72, 8},
+                             {37, 100, 71, 4},
+                             {200, 1032, 128, 16},
+                             {520, 384, 392, 16},
+                             {1300, 256, 640, 32},
+                             {300, 256, 128, 1}}) {
+      if (Small() && size.rows != 37 && size.rows != 520) continue;
+      Context() = Name(size, element);
+      CheckLora(device, size, element, limit, false, true);
+    }
+  }
+}
+
+TEST(Int8RowsBesideABranchMatchFloat64) {
+  const cuda::Device& device = DeviceOrSkip();
+  if (!device.hopper()) Skip("needs compute capability 9.0");
+  for (const Case& size : {Case{520, 384, 392, 16}, {1300, 256, 640, 72}, {600, 200, 130, 3}}) {
+    if (Small() && size.rows != 520) continue;
+    Context() = Name(size, Element::kBfloat16);
+    CheckLora(device, size, Element::kBfloat16, 2e-2, false, true, true);
+  }
 }
 
 TEST(TheSameCallGivesTheSameBits) {

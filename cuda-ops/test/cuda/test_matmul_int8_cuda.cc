@@ -98,6 +98,87 @@ TEST(EveryKernelMatchesFloat64OverOddSizes) {
   }
 }
 
+// Rows in int8: against float64 within the error of 8 bits, and to the accuracy of the results' type against
+// the same product of rows rounded on the host.
+TEST(Int8RowsMatchRoundedRows) {
+  const cuda::Device& device = DeviceOrSkip();
+  if (!device.hopper()) Skip("needs compute capability 9.0");
+  const int64_t shapes[][2] = {{64, 64}, {100, 70}, {136, 264}, {520, 384}};
+  for (const auto& shape : shapes) {
+    const DeviceWeight weight(shape[0], shape[1], 5);
+    for (int64_t rows : {1, 130, 520, 1100}) {
+      if (Small() && (rows != 520 || shape[0] != 136)) continue;
+      for (Direction direction : {Direction::kForward, Direction::kGradient}) {
+        for (const auto& [element, limit] : {std::pair{Element::kHalf, 2e-3}, {Element::kBfloat16, 1e-2}}) {
+          const bool forward = direction == Direction::kForward;
+          Context() = Concat(forward ? "forward" : "gradient", " M ", rows, " K ", shape[0], " N ", shape[1],
+                             " ", ElementName(element));
+          const int64_t width = forward ? shape[0] : shape[1], out = forward ? shape[1] : shape[0];
+          const std::vector<float> x = Rounded(element, RandomRows(rows, width, 11));
+          std::vector<float> rounded = x;
+          for (int64_t row = 0; row < rows; ++row) {
+            float* const at = rounded.data() + row * width;
+            // In the gradient what is rounded is the row times the scales.
+            const auto scale = [&](int64_t i) {
+              return forward ? 1.0f : weight.host.scale[static_cast<size_t>(i)];
+            };
+            float most = 0;
+            for (int64_t i = 0; i < width; ++i) most = std::max(most, std::abs(at[i] * scale(i)));
+            for (int64_t i = 0; i < width && most > 0; ++i) {
+              at[i] = std::nearbyint(at[i] * scale(i) * (127.0f / most)) * (most / 127.0f) / scale(i);
+            }
+          }
+          const DeviceArray in = DeviceArray::Of(element, x), int8 = weight.Int8(direction);
+          const DeviceArray result(static_cast<size_t>(rows * out * cuda::SizeOf(element)));
+          DeviceGemmCall call;
+          call.direction = direction;
+          call.element = element;
+          call.weight = weight.view();
+          call.scale = weight.scales();
+          call.bias = forward ? static_cast<const float*>(weight.bias.data()) : nullptr;
+          call.in = in.data();
+          call.out = result.data();
+          call.rows = rows;
+          call.int8 = true;
+          call.int8_weight = static_cast<const int8_t*>(int8.data());
+          cuda::GemmPlan plan = cuda::PlanGemm(call, device, GemmKernel::kSm90Int8);
+          plan.every_lane_arrives = Small();
+          const DeviceArray workspace(static_cast<size_t>(plan.workspace()));
+          cuda::RunGemm(call, plan, device, workspace.data(), nullptr);
+          const std::vector<float> actual = result.ReadFloats(element);
+          EXPECT_AT_MOST(RelativeError(actual, Reference(weight.host, direction, rounded, rows, forward)),
+                         limit);
+          EXPECT_AT_MOST(RelativeError(actual, Reference(weight.host, direction, x, rows, forward)), 2e-2);
+        }
+      }
+    }
+  }
+}
+
+TEST(Int8RowsThatAreNotFiniteGiveNan) {
+  const cuda::Device& device = DeviceOrSkip();
+  if (!device.hopper()) Skip("needs compute capability 9.0");
+  const DeviceWeight weight(64, 64, 5);
+  const DeviceArray int8 = weight.Int8(Direction::kForward);
+  std::vector<float> x = RandomRows(3, 64, 1);
+  x[64] = INFINITY;
+  x[130] = NAN;
+  const DeviceArray in = DeviceArray::Of(Element::kBfloat16, x), result(3 * 64 * 2);
+  DeviceGemmCall call;
+  call.weight = weight.view();
+  call.scale = weight.scales();
+  call.in = in.data();
+  call.out = result.data();
+  call.rows = 3;
+  call.int8 = true;
+  call.int8_weight = static_cast<const int8_t*>(int8.data());
+  const cuda::GemmPlan plan = cuda::PlanGemm(call, device, GemmKernel::kSm90Int8);
+  const DeviceArray workspace(static_cast<size_t>(plan.workspace()));
+  cuda::RunGemm(call, plan, device, workspace.data(), nullptr);
+  const std::vector<float> y = result.ReadFloats(Element::kBfloat16);
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_TRUE(std::isnan(y[i]) == (i >= 64));
+}
+
 TEST(TheBestKernelMatchesFloat64OnLargerShapes) {
   const cuda::Device& device = DeviceOrSkip();
   const std::vector<Choice> best = {{GemmKernel::kBest, 0, 0}};

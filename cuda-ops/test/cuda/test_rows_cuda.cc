@@ -54,17 +54,21 @@ TEST(NormalizationsMatchTheCpu) {
           const std::vector<float> dy = Rounded(element, RandomRows(rows, width, 2));
           const std::vector<float> weight = Rounded(weight_element, RandomRows(1, width, 3));
           const std::vector<float> bias = Rounded(weight_element, RandomRows(1, width, 4));
+          // The smaller of the row counts with an addend of dx.
+          const std::vector<float> addend = Rounded(element, RandomRows(rows, width, 8));
+          const DeviceArray added = DeviceArray::Of(element, addend);
+          const bool adds = rows == 3;
           std::vector<float> y = NaNs(rows * width), dx = y, mean = NaNs(rows), inv = mean;
           std::vector<float> dweight = NaNs(width), dbias = dweight;
           if (centred) {
             LayerNormForward(Cpu(), {rows, width}, x.data(), weight.data(), bias.data(), epsilon, y.data(),
                              mean.data(), inv.data(), serial);
             LayerNormBackward(Cpu(), {rows, width}, dy.data(), x.data(), weight.data(), mean.data(), inv.data(),
-                              dx.data(), dweight.data(), dbias.data(), serial);
+                              adds ? addend.data() : nullptr, dx.data(), dweight.data(), dbias.data(), serial);
           } else {
             RmsNormForward(Cpu(), {rows, width}, x.data(), weight.data(), epsilon, y.data(), inv.data(), serial);
-            RmsNormBackward(Cpu(), {rows, width}, dy.data(), x.data(), weight.data(), inv.data(), dx.data(),
-                            dweight.data(), serial);
+            RmsNormBackward(Cpu(), {rows, width}, dy.data(), x.data(), weight.data(), inv.data(),
+                            adds ? addend.data() : nullptr, dx.data(), dweight.data(), serial);
           }
           const DeviceArray in = DeviceArray::Of(element, x), grad = DeviceArray::Of(element, dy);
           const DeviceArray w = DeviceArray::Of(weight_element, weight), b = DeviceArray::Of(weight_element, bias);
@@ -95,6 +99,7 @@ TEST(NormalizationsMatchTheCpu) {
           back.weight = w.data();
           back.mean = call.mean;
           back.inv = call.inv;
+          back.addend = adds ? added.data() : nullptr;
           back.dx = in_grad.data();
           back.dweight = weight_grad.data();
           back.dbias = centred ? bias_grad.data() : nullptr;

@@ -197,6 +197,8 @@ TEST(LoraLinearAndItsGradient) {
   forward.floats = {{"scaling", 1.5f}};
   forward.outputs = {{"y", true}, {"h", true}};
   CompareWithCpu(forward);
+  forward.inputs.push_back(Activation("addend", {2, 3, kN}, 8));
+  CompareWithCpu(forward);
   OpCase gradient = Int8Case("LoraLinearGrad", w, "plain", true);
   const std::vector<Input> rows = {Activation("dy", {2, 3, kN}, 1), Activation("x", {2, 3, kK}, 6),
                                    Activation("h", {2, 3, kRank}, 7)};
@@ -206,6 +208,10 @@ TEST(LoraLinearAndItsGradient) {
   gradient.floats = {{"scaling", 1.5f}};
   gradient.outputs = {{"dA", false}, {"dB", false}, {"dx", true}};
   CompareWithCpu(gradient);
+  gradient.inputs.push_back(Activation("dx_addend", {2, 3, kK}, 9));
+  gradient.inputs.push_back(Float("dA_addend", {kRank, kK}, 10));
+  gradient.inputs.push_back(Float("dB_addend", {kN, kRank}, 11));
+  CompareWithCpu(gradient);
 }
 
 TEST(NormsAndTheirGradients) {
@@ -213,7 +219,9 @@ TEST(NormsAndTheirGradients) {
   const Input x = Activation("x", rows, 1), dy = Activation("dy", rows, 2), weight = Float("weight", {72}, 3);
   const Input inv = Float("inv", statistics, 4), mean = Float("mean", statistics, 5);
   CompareWithCpu({"RmsNorm", {x, weight}, {{"y", true}, {"inv", false}}, {}, {{"epsilon", 1e-5f}}, {}, {}});
+  const Input addend = Activation("addend", rows, 7);
   CompareWithCpu({"RmsNormGrad", {dy, x, weight, inv}, {{"dx", true}, {"dweight", false}}, {}, {}, {}, {}});
+  CompareWithCpu({"RmsNormGrad", {dy, x, weight, inv, addend}, {{"dx", true}, {"dweight", false}}, {}, {}, {}, {}});
   CompareWithCpu({"LayerNorm",
                   {x, weight, Float("bias", {72}, 6)},
                   {{"y", true}, {"mean", false}, {"inv", false}},

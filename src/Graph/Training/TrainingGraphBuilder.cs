@@ -83,6 +83,12 @@ public static class TrainingGraphBuilder
         (IReadOnlyList<TrainableParameter> parameters, IReadOnlyList<ParameterGroup> groups) = Group(adapter.Parameters, options);
         Differentiate(training, loss, parameters, gradients, options);
         FinishHalfPrecision([training, eval], options.HalfPrecision);
+        if (options.FusesSums)
+        {
+            new SumFusionPass().Run(training);
+            new SumFusionPass().Run(eval);
+        }
+
         Finish(training);
         Finish(eval);
         TrainingArtifacts artifacts = new()

@@ -68,6 +68,12 @@ public sealed class TrainingGraphOptions
     /// <summary>Whether the backward pass computes native normalizations and activations again instead of keeping them; see <see cref="CheapRecomputationPass"/>.</summary>
     public bool RecomputesActivations { get; init; }
 
+    /// <summary>
+    /// Whether native products and norms add what their results are added to, instead of operators of its own doing so; see
+    /// <see cref="SumFusionPass"/>.
+    /// </summary>
+    public bool FusesSums { get; init; }
+
     /// <summary>Whether rows may hold several examples that do not see each other; see <see cref="Packing.PackingPass"/>.</summary>
     public bool Packing { get; init; }
 

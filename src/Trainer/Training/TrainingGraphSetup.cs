@@ -67,6 +67,9 @@ internal static class TrainingGraphSetup
 
             // Only engines of ours make the runtime run nodes where they stand, so that a copy comes into being as late as it is put.
             RecomputesActivations = !isPortable,
+
+            // On a GPU an addition is a pass over memory of its own, which a product hides behind its arithmetic.
+            FusesSums = options.Device.IsCuda,
             Dialect = dialect,
             Seed = unchecked((int)options.Seed),
         });

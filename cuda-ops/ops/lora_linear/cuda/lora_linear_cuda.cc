@@ -1,5 +1,6 @@
 #include "ops/lora_linear/cuda/lora_linear_cuda.h"
 
+#include "common/cuda/check.h"
 #include "common/cuda/convert_elements.h"
 #include "common/cuda/cublas.h"
 
@@ -35,6 +36,17 @@ MatrixView Factor(Element element, const float* data, int64_t rows, int64_t colu
 MatrixView Transposed(MatrixView matrix) {
   matrix.transposed = !matrix.transposed;
   return matrix;
+}
+
+// Makes `out` begin at `start` and returns the factor by which a product keeps it.
+float Begin(const float* start, float* out, int64_t count, cudaStream_t stream) {
+  if (start == nullptr) return 0;
+  if (start != out) {
+    Check(cudaMemcpyAsync(out, start, static_cast<size_t>(count) * sizeof(float), cudaMemcpyDeviceToDevice,
+                          stream),
+          "cudaMemcpyAsync");
+  }
+  return 1;
 }
 
 // Whether the branch is the last steps of the int8 product, whose copies take rows of whole vectors of 16
@@ -78,9 +90,12 @@ void RunLoraBackward(const DeviceLoraCall& call, const GemmPlan& plan, const Dev
   const MatrixView b = Factor(base.element, call.b, base.weight.n, call.rank, memory + parts.b, stream);
   const MatrixView dh{base.element, memory + parts.dh, base.rows, call.rank};
   cublas.Multiply(call.scaling, dy, b, 0, base.element, memory + parts.dh, stream);
-  cublas.Multiply(1, Transposed(dh), {base.element, x, base.rows, base.weight.k}, 0, Element::kFloat, da,
+  const float keep_a = Begin(call.da_start, da, call.rank * base.weight.k, stream);
+  cublas.Multiply(1, Transposed(dh), {base.element, x, base.rows, base.weight.k}, keep_a, Element::kFloat, da,
                   stream);
-  cublas.Multiply(1, Transposed(dy), {base.element, h, base.rows, call.rank}, 0, Element::kFloat, db, stream);
+  const float keep_b = Begin(call.db_start, db, call.rank * base.weight.n, stream);
+  cublas.Multiply(1, Transposed(dy), {base.element, h, base.rows, call.rank}, keep_b, Element::kFloat, db,
+                  stream);
   if (base.out == nullptr) return;
   if (FusesBranch(call, plan, dh.data)) {
     base.branch = {dh.data, call.a, call.rank};

@@ -16,6 +16,9 @@ struct DeviceLoraCall {
   const float* b = nullptr;  // [N, rank]
   int64_t rank = 0;
   float scaling = 1;
+  // What dA and dB are added to, or null; may be where they go.
+  const float* da_start = nullptr;
+  const float* db_start = nullptr;
   // Adds the branch to the int8 product afterwards, also where it could be the product's last steps: for
   // comparison.
   bool separate = false;
@@ -28,8 +31,8 @@ int64_t LoraWorkspace(const DeviceLoraCall& call, const GemmPlan& plan);
 void RunLoraForward(const DeviceLoraCall& call, const GemmPlan& plan, const Device& device, void* h,
                     void* workspace, cudaStream_t stream);
 
-// With dh = scaling * dy * B: dA[rank, K] = dh^T * x, dB[N, rank] = dy^T * h, both fp32; dx = dy * What^T +
-// dh * A where base.out is not null.
+// With dh = scaling * dy * B: dA[rank, K] = dh^T * x, dB[N, rank] = dy^T * h, both fp32, onto their starts;
+// dx = dy * What^T + dh * A where base.out is not null.
 void RunLoraBackward(const DeviceLoraCall& call, const GemmPlan& plan, const Device& device, const void* x,
                      const void* h, float* da, float* db, void* workspace, cudaStream_t stream);
 

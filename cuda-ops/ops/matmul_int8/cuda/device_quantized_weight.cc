@@ -6,27 +6,42 @@
 #include "common/cuda/check.h"
 #include "common/cuda/convert_elements.h"
 #include "common/cuda/ort_element.h"
+#include "ops/matmul_int8/cuda/int8_rows.h"
 
 namespace ortqlora::cuda {
 namespace {
 
-using WeightKey = std::tuple<const void*, WeightLayout, int64_t, int64_t, int>;
+// What a copy of a weight was made from and for: memory, a form, K, N and the device.
+using WeightKey = std::tuple<const void*, int, int64_t, int64_t, int>;
 
-// Packed copies of constant weights by the initializer they were made from; alive as long as a kernel uses
-// them.
-std::shared_ptr<DeviceBuffer> SharedBlocks(const WeightSource& source, cudaStream_t stream) {
+// Copies of constant weights; alive as long as a kernel uses them.
+template <typename Fill>
+std::shared_ptr<DeviceBuffer> SharedCopy(const void* data, int form, int64_t k, int64_t n, int64_t bytes,
+                                         cudaStream_t stream, const Fill& fill) {
   static std::mutex mutex;
   static std::map<WeightKey, std::weak_ptr<DeviceBuffer>> known;
   const std::lock_guard<std::mutex> lock(mutex);
-  std::weak_ptr<DeviceBuffer>& entry =
-      known[{source.data, source.layout, source.k, source.n, Device::Current().id}];
-  if (auto blocks = entry.lock(); blocks != nullptr) return blocks;
-  auto blocks = std::make_shared<DeviceBuffer>(static_cast<size_t>(BlockBytes(source.k, source.n)));
-  LaunchPackWeight(source, static_cast<uint8_t*>(blocks->data()), stream);
+  std::weak_ptr<DeviceBuffer>& entry = known[{data, form, k, n, Device::Current().id}];
+  if (auto copy = entry.lock(); copy != nullptr) return copy;
+  auto copy = std::make_shared<DeviceBuffer>(static_cast<size_t>(bytes));
+  fill(copy->data());
   // Once a weight: afterwards every stream may read it, ahead of its other work.
   Check(cudaStreamSynchronize(stream), "packing a weight");
-  entry = blocks;
-  return blocks;
+  entry = copy;
+  return copy;
+}
+
+std::shared_ptr<DeviceBuffer> SharedBlocks(const WeightSource& source, cudaStream_t stream) {
+  return SharedCopy(source.data, static_cast<int>(source.layout), source.k, source.n,
+                    BlockBytes(source.k, source.n), stream,
+                    [&](void* to) { LaunchPackWeight(source, static_cast<uint8_t*>(to), stream); });
+}
+
+std::shared_ptr<DeviceBuffer> SharedInt8(const DeviceBlocks& blocks, Direction direction,
+                                         cudaStream_t stream) {
+  return SharedCopy(blocks.data, -1 - static_cast<int>(direction), blocks.k, blocks.n,
+                    Int8WeightBytes(blocks), stream,
+                    [&](void* to) { LaunchLayOutInt8(blocks, direction, static_cast<int8_t*>(to), stream); });
 }
 
 void CheckDeviceVector(const char* name, int64_t size, const TensorInfo& vector) {
@@ -43,7 +58,7 @@ bool Aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer
 
 struct DeviceQuantizedWeight::Prepared {
   std::mutex mutex;
-  std::shared_ptr<DeviceBuffer> blocks;
+  std::shared_ptr<DeviceBuffer> blocks, int8;
   std::unique_ptr<DeviceBuffer> scale;
 };
 
@@ -113,30 +128,44 @@ DeviceQuantizedWeight::Ready DeviceQuantizedWeight::Get(const KernelContext& con
   return ready;
 }
 
-int FloatTerms(const KernelInfo& info) {
+const int8_t* DeviceQuantizedWeight::Int8(const DeviceBlocks& blocks, Direction direction,
+                                          void* stream) const {
+  const std::lock_guard<std::mutex> lock(prepared_->mutex);
+  if (prepared_->int8 == nullptr) {
+    prepared_->int8 = SharedInt8(blocks, direction, static_cast<cudaStream_t>(stream));
+  }
+  return static_cast<const int8_t*>(prepared_->int8->data());
+}
+
+DeviceCompute::DeviceCompute(const KernelInfo& info, Element element) {
   switch (ParseCompute(info.String("compute", "auto"))) {
     case Compute::kFp32:
-      return 3;
+      float_terms = 3;
+      return;
     case Compute::kInt16:
-      return 2;
+      float_terms = 2;
+      return;
     case Compute::kBf16:
     case Compute::kAuto:
-      return 1;
+      return;
     case Compute::kInt8:
-      break;
+      int8 = true;
+      if (element != Element::kFloat) return;
+      Fail(
+          "compute mode 'int8' has CUDA kernels for half-precision activations only; use --precision bf16 or "
+          "fp16 with "
+          "it, or another --compute.");
   }
-  Fail(
-      "compute mode 'int8' has no CUDA kernel; use 'auto', 'bf16', 'int16' or 'fp32' (--compute) on CUDA "
-      "devices.");
 }
 
 DeviceGemmCall GemmCallOf(const DeviceQuantizedWeight& quantized, Direction direction, Element element,
-                          int float_terms, int64_t rows) {
+                          const DeviceCompute& compute, int64_t rows) {
   const WeightAttributes& attributes = quantized.attributes();
   DeviceGemmCall call;
   call.direction = direction;
   call.element = element;
-  call.float_terms = float_terms;
+  call.float_terms = compute.float_terms;
+  call.int8 = compute.int8 && quantized.constant();
   call.weight = {nullptr, attributes.k, attributes.n, RoundUp(attributes.k, kTile64Pad),
                  RoundUp(attributes.n, kTile64Pad)};
   call.rows = rows;
@@ -160,7 +189,7 @@ int64_t BoundScratch(const DeviceQuantizedWeight& quantized, const TensorView& b
 }
 
 void BindWeight(const KernelContext& context, const DeviceQuantizedWeight& quantized, const TensorView& bias,
-                void* scratch, void* stream, DeviceGemmCall& call) {
+                const GemmPlan& plan, void* scratch, void* stream, DeviceGemmCall& call) {
   if (bias.data != nullptr) CheckDeviceVector("bias", quantized.attributes().n, bias.info);
   call.bias = bias.As<float>();
   if (NeedsConversion(bias)) {
@@ -173,6 +202,8 @@ void BindWeight(const KernelContext& context, const DeviceQuantizedWeight& quant
   call.weight = ready.blocks;
   call.scale = ready.scale;
   call.frozen_weight = ready.frozen;
+  if (plan.kernel == GemmKernel::kSm90Int8)
+    call.int8_weight = quantized.Int8(ready.blocks, call.direction, stream);
 }
 
 }  // namespace ortqlora::cuda

@@ -31,6 +31,11 @@ class DeviceQuantizedWeight {
   // `scratch` holds scratch() bytes, aligned to 256, until the work on the stream is done.
   Ready Get(const KernelContext& context, void* scratch, void* stream) const;
 
+  // Whether the weight is known when the session is created.
+  bool constant() const { return constant_q_; }
+  // A constant weight laid out for int8 products, by the first call and shared as packed ones are.
+  const int8_t* Int8(const DeviceBlocks& blocks, Direction direction, void* stream) const;
+
  private:
   struct Prepared;
 
@@ -41,16 +46,22 @@ class DeviceQuantizedWeight {
   std::shared_ptr<Prepared> prepared_;
 };
 
-// bf16 terms that a float row becomes in the compute mode of attribute `compute`.
-int FloatTerms(const KernelInfo& info);
+// How products compute, from attribute `compute`.
+struct DeviceCompute {
+  int float_terms = 1;  // bf16 terms that a float row becomes
+  bool int8 = false;    // half-precision rows are rounded to 8 bits where that is faster
+
+  // Throws Error for a mode that the device has no kernel for with rows of this element.
+  DeviceCompute(const KernelInfo& info, Element element);
+};
 
 // A product with `quantized` as far as it is known before its memory: sizes, but no pointers.
 DeviceGemmCall GemmCallOf(const DeviceQuantizedWeight& quantized, Direction direction, Element element,
-                          int float_terms, int64_t rows);
+                          const DeviceCompute& compute, int64_t rows);
 
 // The weight, scale and bias of a product (`bias` may be without data) in `scratch`, of BoundScratch bytes.
 int64_t BoundScratch(const DeviceQuantizedWeight& quantized, const TensorView& bias);
 void BindWeight(const KernelContext& context, const DeviceQuantizedWeight& quantized, const TensorView& bias,
-                void* scratch, void* stream, DeviceGemmCall& call);
+                const GemmPlan& plan, void* scratch, void* stream, DeviceGemmCall& call);
 
 }  // namespace ortqlora::cuda

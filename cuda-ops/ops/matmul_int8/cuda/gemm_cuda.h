@@ -28,16 +28,21 @@ struct DeviceGemmCall {
   int float_terms = 3;
   DeviceBlocks weight;
   ScaleView scale = {};
-  bool frozen_weight = false;   // weight and scale were finished before this stream's last synchronisation
-  const float* bias = nullptr;  // [N] or null; forward only
-  const void* in = nullptr;     // [rows, K] forward, [rows, N] gradient
-  void* out = nullptr;          // [rows, N] forward, [rows, K] gradient
+  // Compute mode 'int8': rows are rounded to 8 bits too where GemmPlan's kernel is kSm90Int8, which reads
+  // `int8_weight`, the weight laid out for the direction (int8_rows.h).
+  bool int8 = false;
+  const int8_t* int8_weight = nullptr;
+  bool frozen_weight = false;    // weight and scale were finished before this stream's last synchronisation
+  const float* bias = nullptr;   // [N] or null; forward only
+  const void* in = nullptr;      // [rows, K] forward, [rows, N] gradient
+  void* out = nullptr;           // [rows, N] forward, [rows, K] gradient
+  const void* addend = nullptr;  // of the shape and element of out, added before results are rounded, or null
   int64_t rows = 0;
   DeviceBranch branch;  // only where TakesBranch
 };
 
 // Kernels as a test or a benchmark names them; kBest is what a session uses.
-enum class GemmKernel { kBest, kSm80, kSm90, kSm90Small };
+enum class GemmKernel { kBest, kSm80, kSm90, kSm90Small, kSm90Int8 };
 
 // How a call is carried out.
 struct GemmPlan {

@@ -18,6 +18,7 @@ struct GemmArguments {
   const uint16_t* factors;  // [padded reduction]: scales within the reduction, for kScaled
   const float* power;       // one number the sums are multiplied by, or null
   const float* bias;        // [rows] or null
+  const void* addend;       // [m, rows] of the results' type, added to them, or null
   float unit;               // another such number
   int m, rows;
   int64_t pitch;
@@ -34,6 +35,10 @@ struct GemmArguments {
   const void* narrow;
   const float* factor;
   int rank;
+  // Products in int8 alone: the weight (LaunchLayOutInt8), activations being int8 too, and the scales of
+  // their rows, padded to a multiple of 256.
+  const int8_t* int8_weight;
+  const float* token_scale;
 };
 
 // Which kernel: its compile-time side.
@@ -46,6 +51,9 @@ struct GemmVariant {
 // sm_90a, persistent blocks: `tokens` 128 or 256.
 void LaunchGemmSm90(const GemmVariant& variant, int tokens, const GemmArguments& call, int multiprocessors,
                     cudaStream_t stream);
+// sm_90a, persistent blocks, int8 operands: `steps` of 128 in the reduction.
+void LaunchGemmInt8Sm90(const GemmVariant& variant, const GemmArguments& call, int multiprocessors,
+                        cudaStream_t stream);
 // sm_90a, few rows of activations: `tokens` 8, 16, 32, 64 or 128; the reduction is split over `split` blocks,
 // 1 to 8.
 void LaunchGemmSm90Small(const GemmVariant& variant, int tokens, int split, const GemmArguments& call,

@@ -5,45 +5,33 @@
 
 #include "common/cuda/check.h"
 #include "common/cuda/tensor_map.h"
-#include "ops/matmul_int8/cuda/gemm_epilogue.cuh"
 #include "ops/matmul_int8/cuda/gemm_sm90.cuh"
+#include "ops/matmul_int8/cuda/gemm_tile_store.cuh"
 
 namespace ortqlora::cuda {
 namespace {
 
 constexpr int kThreads = 384;
-// Token tiles that neighbouring blocks share, so that weights stay in the L2 cache.
-constexpr int kTileGroup = 8;
-
 // Shared memory, from an address aligned to 1024 bytes: stages of activations and weights, a staging buffer
-// for the results of each consumer warpgroup, scales, and two barriers a stage (full, empty).
+// for the results of each consumer warpgroup, which the addend's tile takes before them, scales, two barriers
+// a stage (full, empty) and one for the addend of each warpgroup.
 template <int kTokens>
 struct Memory {
   static constexpr int kActivationBytes = kTokens * 128;
   static constexpr int kStageBytes = kActivationBytes + kWeightBytes;
   static constexpr int kStages = kTokens == 256 ? 4 : 6;
-  static constexpr int kStoreBytes = kTokens * 128;
+  static constexpr int kStoreBytes = TileStore<kTokens>::kBytes;
   static constexpr int kStoreAt = kStages * kStageBytes;
   static constexpr int kFactorsAt = kStoreAt + 2 * kStoreBytes;
   static constexpr int kBarriersAt = kFactorsAt + kStages * kFactorBytes;
-  static constexpr int kBytes = kBarriersAt + kStages * 16 + 1024;
-};
-
-struct TileOrder {
-  int row_tiles, token_tiles;
-
-  __device__ __forceinline__ int count() const { return row_tiles * token_tiles; }
-  __device__ __forceinline__ void At(int tile, int& row_tile, int& token_tile) const {
-    const int group_size = kTileGroup * row_tiles, group = tile / group_size, first = group * kTileGroup;
-    const int height = min(kTileGroup, token_tiles - first), within = tile - group * group_size;
-    token_tile = first + within % height;
-    row_tile = within / height;
-  }
+  static constexpr int kAddendBarriersAt = kBarriersAt + kStages * 16;
+  static constexpr int kBytes = kAddendBarriersAt + 16 + 1024;
 };
 
 template <int kTokens, bool kHalf, bool kGrad, bool kScaled>
 __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_constant__ CUtensorMap activations,
                                                               const __grid_constant__ CUtensorMap narrow,
+                                                              const __grid_constant__ CUtensorMap addend,
                                                               const __grid_constant__ CUtensorMap out,
                                                               const GemmArguments call) {
   using M = Memory<kTokens>;
@@ -55,6 +43,7 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
       BarrierInit(barriers + 16 * stage, 1);
       BarrierInit(barriers + 16 * stage + 8, call.every_lane_arrives ? 256 : 8);
     }
+    for (int i = 0; i < 2; ++i) BarrierInit(base + M::kAddendBarriersAt + 8 * i, 1);
     BarrierInitFence();
   }
   __syncthreads();
@@ -93,6 +82,8 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
     const int g = lane >> 2, t = lane & 3;
     int stage = 0, previous = 0;
     uint32_t parity = 0;
+    TileStore<kTokens> results(call, base + M::kStoreAt + warpgroup * M::kStoreBytes,
+                               base + M::kAddendBarriersAt + 8 * warpgroup);
     float sums[kTokens / 2];
     const bool arrives = lane == 0 || call.every_lane_arrives;
     uint32_t fragments[2][4][4];
@@ -124,11 +115,13 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
       for (int i = 0; i < kTokens / 2; ++i) sums[i] = 0;
       load();
       operand.ConvertTo(fragments[0]);
+      const int first = row_tile * kRowTile + warpgroup * 64, token = token_tile * kTokens;
+      results.Begin(&addend, first, token);
       for (int step = 0; step + 2 < call.steps; step += 2) {
         advance(fragments[0], fragments[1], step > 0);
         advance(fragments[1], fragments[0], true);
       }
-      const int row = row_tile * kRowTile + warpgroup * 64 + warp * 16 + 2 * g, token = token_tile * kTokens;
+      const int row = first + warp * 16 + 2 * g;
       BranchFactor<kHalf, kGrad> factor;
       if (call.rank > 0) factor.Load(call, row, t, 0);
       advance(fragments[0], fragments[1], call.steps > 2);
@@ -148,41 +141,9 @@ __global__ __launch_bounds__(kThreads, 1) void GemmSm90Kernel(const __grid_const
           if (++stage == M::kStages) stage = 0, parity ^= 1;
         }
       }
-      if (!call.tensor_store) {
-#pragma unroll
-        for (int j = 0; j < kTokens / 8; ++j) {
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            pair.Store<kHalf>(call, token + 8 * j + 2 * t + c, sums[4 * j + c], sums[4 * j + 2 + c]);
-          }
-        }
-        continue;
-      }
-      const uint32_t store = base + M::kStoreAt + warpgroup * M::kStoreBytes;
-      const bool leader = (threadIdx.x & 127) == 0;
-      if (leader) StoreWaitRead();
-      WarpgroupSync(warpgroup + 1);
-      const int chunk = 2 * warp + (g >> 2), within = (g & 3) * 4;
-#pragma unroll
-      for (int j = 0; j < kTokens / 8; ++j) {
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {
-          const int in_tile = 8 * j + 2 * t + c;
-          asm volatile("st.shared.b32 [%0], %1;" ::"r"(store + in_tile * 128 +
-                                                       ((chunk ^ (in_tile & 7)) << 4) + within),
-                       "r"(pair.Packed<kHalf>(sums[4 * j + c], sums[4 * j + 2 + c]))
-                       : "memory");
-        }
-      }
-      AsyncProxyFence();
-      WarpgroupSync(warpgroup + 1);
-      if (leader) {
-        const int first = row_tile * kRowTile + warpgroup * 64;
-        if (first < call.rows) TensorStore(&out, store, first, token);
-        StoreCommit();
-      }
+      results.template Finish<kHalf>(call, pair, sums, &out, first, token);
     }
-    if ((threadIdx.x & 127) == 0) StoreWait();
+    results.Wait();
   }
 }
 
@@ -198,11 +159,15 @@ void Launch(const GemmArguments& call, int multiprocessors, cudaStream_t stream)
       MatrixMap(element, call.activations, call.columns, call.m, call.pitch, kTokens);
   const CUtensorMap narrow =
       call.rank > 0 ? MatrixMap(element, call.narrow, call.rank, call.m, call.rank, kTokens) : activations;
-  const CUtensorMap out =
-      call.tensor_store ? MatrixMap(element, call.out, call.rows, call.m, call.rows, kTokens) : activations;
+  const auto results = [&](const void* data) {
+    return call.tensor_store && data != nullptr
+               ? MatrixMap(element, data, call.rows, call.m, call.rows, kTokens)
+               : activations;
+  };
+  const CUtensorMap addend = results(call.addend), out = results(call.out);
   const int64_t tiles = CeilDiv(call.rows, kRowTile) * CeilDiv(call.m, kTokens);
   kernel<<<static_cast<unsigned>(std::min<int64_t>(tiles, multiprocessors)), kThreads, kBytes, stream>>>(
-      activations, narrow, out, call);
+      activations, narrow, addend, out, call);
   CheckLaunch("GemmSm90Kernel");
 }
 

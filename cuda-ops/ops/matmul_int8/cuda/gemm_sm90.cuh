@@ -15,6 +15,22 @@ namespace ortqlora::cuda {
 constexpr int kRowTile = 128, kStep = 64;
 constexpr int kWeightBytes = kRowTile * kStep, kFactorBytes = kStep * 2;
 
+// Token tiles that neighbouring blocks share, so that weights stay in the L2 cache.
+constexpr int kTileGroup = 8;
+
+// The order in which persistent blocks take tiles.
+struct TileOrder {
+  int row_tiles, token_tiles;
+
+  __device__ __forceinline__ int count() const { return row_tiles * token_tiles; }
+  __device__ __forceinline__ void At(int tile, int &row_tile, int &token_tile) const {
+    const int group_size = kTileGroup * row_tiles, group = tile / group_size, first = group * kTileGroup;
+    const int height = min(kTileGroup, token_tiles - first), within = tile - group * group_size;
+    token_tile = first + within % height;
+    row_tile = within / height;
+  }
+};
+
 // Walks over the weight tiles of a reduction, starting over after `weight_steps`, and starts the copies of
 // each.
 template <bool kGrad, bool kScaled>

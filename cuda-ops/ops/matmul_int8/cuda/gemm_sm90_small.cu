@@ -160,6 +160,8 @@ __global__ __launch_bounds__(kThreads, (kBlocks<kTokens, kScaled>)) void GemmSm9
     }
   }
   ClusterSync();
+  // The addend may be what an earlier kernel of the stream writes.
+  if (call.addend != nullptr) WaitForPrevious();
   for (int e = static_cast<int>(rank) * kThreads + threadIdx.x; e < kTokens * (kRowTile / 2);
        e += static_cast<int>(split) * kThreads) {
     const int in_tile = e / (kRowTile / 2), pair_row = e % (kRowTile / 2) * 2;

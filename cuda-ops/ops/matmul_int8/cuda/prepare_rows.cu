@@ -39,9 +39,11 @@ __global__ void PrepareRowsKernel(const In* in, int64_t rows, int64_t width, int
 }
 
 template <typename T>
-__global__ void FillRowsKernel(const float* bias, int64_t count, int64_t width, T* out) {
+__global__ void FillRowsKernel(const float* bias, const T* addend, int64_t count, int64_t width, T* out) {
   const int64_t i = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
-  if (i < count) out[i] = FromFloat<T>(bias == nullptr ? 0.0f : bias[i % width]);
+  if (i >= count) return;
+  out[i] = FromFloat<T>((bias == nullptr ? 0.0f : bias[i % width]) +
+                        (addend == nullptr ? 0.0f : ToFloat(addend[i])));
 }
 
 template <typename In, typename Out, int kTerms>
@@ -75,16 +77,14 @@ void LaunchPrepareRows(const RowsToPrepare& call, cudaStream_t stream) {
   CheckLaunch("PrepareRowsKernel");
 }
 
-void LaunchFillRows(Element element, const float* bias, int64_t rows, int64_t width, void* out,
-                    cudaStream_t stream) {
-  const auto fill = [&](auto* typed) {
+void LaunchFillRows(Element element, const float* bias, const void* addend, int64_t rows, int64_t width,
+                    void* out, cudaStream_t stream) {
+  WithElement(element, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
     const int64_t count = rows * width;
-    FillRowsKernel<<<static_cast<unsigned>(CeilDiv(count, kThreads)), kThreads, 0, stream>>>(bias, count,
-                                                                                             width, typed);
-  };
-  if (element == Element::kFloat) fill(static_cast<float*>(out));
-  if (element == Element::kHalf) fill(static_cast<__half*>(out));
-  if (element == Element::kBfloat16) fill(static_cast<__nv_bfloat16*>(out));
+    FillRowsKernel<T><<<static_cast<unsigned>(CeilDiv(count, kThreads)), kThreads, 0, stream>>>(
+        bias, static_cast<const T*>(addend), count, width, static_cast<T*>(out));
+  });
   CheckLaunch("FillRowsKernel");
 }
 

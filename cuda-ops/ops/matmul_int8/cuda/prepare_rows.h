@@ -24,8 +24,9 @@ struct RowsToPrepare {
 
 void LaunchPrepareRows(const RowsToPrepare& call, cudaStream_t stream);
 
-// out[rows, width] = bias[width] in every row, or 0: the product over an empty reduction.
-void LaunchFillRows(Element element, const float* bias, int64_t rows, int64_t width, void* out,
-                    cudaStream_t stream);
+// out[rows, width] = bias[width] in every row, or 0, plus addend where it is not null: the product over an
+// empty reduction.
+void LaunchFillRows(Element element, const float* bias, const void* addend, int64_t rows, int64_t width,
+                    void* out, cudaStream_t stream);
 
 }  // namespace ortqlora::cuda

@@ -14,6 +14,9 @@ namespace ortqlora::cuda {
 CUtensorMap MatrixMap(Element element, const void* data, int64_t inner, int64_t outer, int64_t pitch,
                       int box_outer);
 
+// The same for 8-bit elements, in tiles of box_outer x 128; `pitch` is a multiple of 16.
+CUtensorMap ByteMatrixMap(const void* data, int64_t inner, int64_t outer, int64_t pitch, int box_outer);
+
 // Describes a tensor of 16-bit elements [sizes[3], sizes[2], sizes[1], sizes[0]], all above 0, copied in
 // tiles of `rows` x 64 along its last two axes with 128-byte swizzle. strides[i] is the distance along axis
 // sizes[i + 1] in elements, a multiple of 8; `data` is aligned to 16 bytes.
