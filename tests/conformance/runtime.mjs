@@ -19,6 +19,10 @@ WebAssembly.Memory = KeptMemory;
 export async function loadRuntime() {
   const ort = await import(path.join(folder, 'node_modules/onnxruntime-web/dist/ort.training.wasm.mjs'));
   ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = {
+    mjs: new URL('wasm-module.mjs', import.meta.url),
+    wasm: new URL('node_modules/onnxruntime-web/dist/ort-training-wasm-simd-threaded.wasm', import.meta.url),
+  };
   return ort;
 }
 

@@ -44,7 +44,6 @@ async function main([artifacts, batchesFile, resultFile]) {
     }
   }
   const evalAfter = await evaluate();
-  // Last, and without a release behind it: it frees an address of the runtime's stack, after which memory is not to be trusted.
   const parameters = await session.getContiguousParameters(true);
   fs.writeFileSync(resultFile, JSON.stringify({
     inputs: session.trainingInputNames,
@@ -54,6 +53,7 @@ async function main([artifacts, batchesFile, resultFile]) {
     evalAfter,
     parameters: Array.from(parameters.data),
   }));
+  await session.release();
 }
 
 main(process.argv.slice(2)).catch((error) => {

@@ -62,11 +62,9 @@ async function main() {
     window.dispatchEvent(new CustomEvent('finetuned', { detail: result }));
   });
   element('save').addEventListener('click', async () => {
-    // Nothing may run in the session after its parameters are read.
-    element('save').disabled = element('start').disabled = true;
-    const parameters = await trainer.takeParameters();
+    const parameters = await trainer.parameters();
     save(parameters);
-    status(`${parameters.length} numbers saved. Reload the page to train again.`);
+    status(`${parameters.length} numbers saved.`);
     window.dispatchEvent(new CustomEvent('saved', { detail: parameters.length }));
   });
   window.dispatchEvent(new CustomEvent('ready'));

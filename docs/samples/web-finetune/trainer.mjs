@@ -12,6 +12,10 @@ export class Trainer {
   /** Loads the artifacts; read gives the bytes of an address. */
   static async create(read) {
     ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmPaths = {
+      mjs: new URL('wasm-module.mjs', import.meta.url),
+      wasm: new URL('node_modules/onnxruntime-web/dist/ort-training-wasm-simd-threaded.wasm', import.meta.url),
+    };
     const [checkpointState, trainModel, evalModel, optimizerModel] = await Promise.all(
       ['checkpoint', 'training_model.onnx', 'eval_model.onnx', 'optimizer_model.onnx'].map((name) => read(`artifacts/${name}`)),
     );
@@ -36,11 +40,8 @@ export class Trainer {
     return sum / lines.length;
   }
 
-  /**
-   * All trained numbers, in the order of the training model's inputs. Ends the session: release 1.19.2 frees an address of its
-   * stack while it reads them, and what is called after that may fail or corrupt memory.
-   */
-  async takeParameters() {
+  /** All trained numbers, in the order of the training model's inputs. */
+  async parameters() {
     return (await this.#session.getContiguousParameters(true)).data;
   }
 

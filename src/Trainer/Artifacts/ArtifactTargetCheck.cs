@@ -69,7 +69,7 @@ internal static class ArtifactTargetCheck
             options.LearningRate is double rate
                 ? Text($"The learning rate is {rate}: the optimizer model multiplies the session's fixed {OptimizerGroupState.DefaultLearningRate} by {rate / OptimizerGroupState.DefaultLearningRate:G6}.")
                 : Text($"The learning rate is {OptimizerGroupState.DefaultLearningRate}, the only one that the browser's session knows; pass --lr for another."),
-            "There is no way to save a checkpoint there: read the trained tensors with getContiguousParameters(true), as the last call: it damages the runtime's memory, so reload the page or end the worker after it.",
+            "There is no way to save a checkpoint there: read the trained tensors with getContiguousParameters(true), through a module mended as docs/samples/web-finetune/mended.mjs does it: 1.19.2 corrupts its memory there.",
         ];
         return remarks;
     }

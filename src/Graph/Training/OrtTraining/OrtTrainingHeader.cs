@@ -4,8 +4,8 @@ namespace OrtQLoRA.Graph.Training.OrtTraining;
 
 /// <summary>
 /// Brings a model's header to what ONNX Runtime 1.19.2, the last release with on-device training, accepts: opset up to 21, IR
-/// version up to 10. Operators of later opsets are the same under opset 21 but for the new ones and the new attributes,
-/// which are refused by name.
+/// version up to 10. Operators of later opsets are the same under opset 21 but for the new ones, which get their earlier form
+/// where they have one, and the new attributes; the others are refused by name.
 /// </summary>
 internal static class OrtTrainingHeader
 {
@@ -20,7 +20,7 @@ internal static class OrtTrainingHeader
 
     /// <summary>Operators of ONNX's own domain that came after opset 21.</summary>
     private static readonly HashSet<string> LaterOperators =
-        ["Attention", "RMSNormalization", "RotaryEmbedding", "Swish", "TensorScatter", "CumProd", "BitCast", "LinearAttention", "CausalConvWithState"];
+        ["Attention", "RotaryEmbedding", "TensorScatter", "CumProd", "BitCast", "LinearAttention", "CausalConvWithState"];
 
     /// <summary>Attributes of older operators that came after opset 21.</summary>
     private static readonly HashSet<(string Operator, string Attribute)> LaterAttributes =
@@ -31,10 +31,11 @@ internal static class OrtTrainingHeader
     /// <summary>Element types that came after IR version 10.</summary>
     private static readonly HashSet<DataType> LaterTypes = [DataType.Float4E2M1, DataType.Float8E8M0, DataType.UInt2, DataType.Int2];
 
-    /// <summary>Sets opset and IR version.</summary>
+    /// <summary>Sets opset and IR version, and rewrites what has an earlier form.</summary>
     /// <exception cref="ConfigurationException">The model uses what later versions brought; every place is listed.</exception>
     internal static void Apply(OnnxModel model, string role)
     {
+        EarlierForms.Write(model);
         string[] faults = [.. model.Graph.AllNodes().SelectMany(Faults).Concat(model.Graph.Initializers.Where(i => LaterTypes.Contains(i.ElementType))
             .Select(i => $"initializer '{i.Name}' has the element type {i.ElementType.OnnxName()}")).Distinct()];
         if (faults.Length > 0)
