@@ -52,7 +52,7 @@ internal sealed class ExportFlags
 
     private readonly Option<string> _run = new("--run") { Description = "Run folder.", HelpName = "FOLDER" };
     private readonly Option<string> _model = new("--model") { Description = "Base model: with --adapter instead of --run, or the place that a run's model has now.", HelpName = "FILE" };
-    private readonly Option<string> _adapter = new("--adapter") { Description = "Adapter: PEFT folder, safetensors file or .onnx_adapter file.", HelpName = "PATH" };
+    private readonly Option<string[]> _adapter = new("--adapter") { Description = "Adapter: PEFT folder, safetensors file or .onnx_adapter file; several with --to adapter.", HelpName = "PATH", AllowMultipleArgumentsPerToken = true };
     private readonly Option<string> _baseWeights = new("--base-weights") { Description = "Hugging Face checkpoint that supplied the base model's weights in training, with --adapter.", HelpName = "PATH" };
     private readonly Option<string> _quant = Choice("--quant", "How the base was kept in training, with --adapter.", [NotQuantized, .. WeightFormatRegistry.Default.Names], NotQuantized);
     private readonly Option<string[]> _quantExclude = new("--quant-exclude") { Description = "Linear layers that --quant left as they were, with --adapter: suffixes or one regular expression.", HelpName = "NAMES", AllowMultipleArgumentsPerToken = true };
@@ -84,15 +84,16 @@ internal sealed class ExportFlags
     {
         bool original = result.GetValue(_onto) == Original;
         string? model = result.GetValue(_model);
-        string? adapter = result.GetValue(_adapter);
+        string[] adapters = result.GetValue(_adapter) ?? [];
+        string? adapter = adapters.FirstOrDefault();
         string quant = result.GetValue(_quant)!;
         string? baseWeights = result.GetValue(_baseWeights);
         ModuleSelector? kept = result.GetValue(_quantExclude) is { Length: > 0 } texts ? ModuleSelector.Parse(string.Join('\n', texts).Trim()) : null;
         if (IsUnmerge(result))
         {
-            return model is not null && (adapter is null) != (Run(result) is null)
+            return model is not null && adapters.Length < 2 && (adapter is null) != (Run(result) is null)
                 ? new ExportSource { Model = model, Adapter = adapter ?? Path.Combine(Run(result)!, "adapter"), IsUnmerge = true }
-                : throw new ConfigurationException("--to unmerge takes the merged model as --model, and --adapter or --run for the adapter to subtract.");
+                : throw new ConfigurationException("--to unmerge takes the merged model as --model, and one --adapter or --run for the adapter to subtract.");
         }
 
         switch (Run(result), model, adapter)
@@ -105,6 +106,7 @@ internal sealed class ExportFlags
                 {
                     Model = path,
                     Adapter = adapterPath,
+                    FurtherAdapters = adapters[1..],
                     KeptModules = kept,
                     BaseWeights = baseWeights,
                     BaseFormat = original || quant == NotQuantized ? null : WeightFormatRegistry.Default.Get(quant),

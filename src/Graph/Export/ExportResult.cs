@@ -11,8 +11,11 @@ public sealed class ExportResult
     /// <summary>The ONNX model, if one was written.</summary>
     public string? Model { get; init; }
 
-    /// <summary>The <c>.onnx_adapter</c> file, if one was written.</summary>
-    public string? OnnxAdapter { get; init; }
+    /// <summary>The first <c>.onnx_adapter</c> file, if one was written.</summary>
+    public string? OnnxAdapter => OnnxAdapters.Count > 0 ? OnnxAdapters[0] : null;
+
+    /// <summary>The <c>.onnx_adapter</c> files, in the order of the adapters; empty if none was written.</summary>
+    public IReadOnlyList<string> OnnxAdapters { get; init; } = [];
 
     /// <summary>Error of each int8 weight against the weight that was trained; null if none was made.</summary>
     public QuantizationReport? Quantization { get; init; }

@@ -13,6 +13,9 @@ public sealed class ExportSource
     /// <summary>The adapter: a PEFT folder, a safetensors file or an <c>.onnx_adapter</c> file.</summary>
     public required string Adapter { get; init; }
 
+    /// <summary>Further adapters of the same base, for <see cref="ExportKind.Adapter"/>: one base model serves them all.</summary>
+    public IReadOnlyList<string> FurtherAdapters { get; init; } = [];
+
     /// <summary>
     /// Format of the base in training: exports build on the dequantized weights, the function that was trained. Null builds
     /// on the original weights.

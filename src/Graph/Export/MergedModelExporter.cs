@@ -63,7 +63,11 @@ public static class MergedModelExporter
     /// <param name="config">The adapter's configuration.</param>
     /// <param name="options">How the base was kept in training.</param>
     internal static void PrepareBase(OnnxModel model, AdapterConfig config, MergeOptions options) =>
-        new WeightMerge(LinearFinder.Find(model), null).Apply(options.Format, QuantizedModules.Beside(config, options.KeptModules));
+        PrepareBase(model, options.Format, QuantizedModules.Beside(config, options.KeptModules));
+
+    /// <summary>Makes a model the base that adapters were trained on, whose modules were quantized or not.</summary>
+    internal static void PrepareBase(OnnxModel model, IWeightFormat? format, Func<LinearModule, bool> isQuantized) =>
+        new WeightMerge(LinearFinder.Find(model), null).Apply(format, isQuantized);
 
     private static MergedInitializers Merge(OnnxModel model, AdapterWeights adapter, IAdapterMethod method, AdapterConfig config, MergeOptions options)
     {

@@ -38,13 +38,19 @@ public static class ModelExporter
         using OnnxModel model = BaseModel.Read(source.Model, source.BaseWeights);
         OriginalFiles original = OriginalFiles.Of(source.Model, model);
         RequireTrainedBase(model, source);
+        if (source.FurtherAdapters.Count > 0 && (options.Kind != ExportKind.Adapter || options.Output.EndsWith(OnnxAdapterFile.Extension, StringComparison.OrdinalIgnoreCase)))
+        {
+            throw new ConfigurationException(
+                $"{source.FurtherAdapters.Count + 1} adapters are given: --to adapter writes them beside one base, into a folder (--output). For other forms make one of them first (ortqlora adapter merge).");
+        }
+
         using AdapterWeights adapter = PeftAdapterFolder.Read(source.Adapter);
         Prepare(model, options);
         return options.Kind switch
         {
             ExportKind.Merged => ExportMerged(model, adapter, source, options, original),
             ExportKind.Int8 => ExportInt8(model, adapter, source, options, original),
-            ExportKind.Adapter => ExportAdapter(model, adapter, source, options, original),
+            ExportKind.Adapter => ExportAdapters(model, adapter, source, options, original),
             ExportKind.Peft => ExportPeft(model, adapter, options),
             ExportKind.Eetq => ExportEetq(model, adapter, source, options),
             _ => throw new ArgumentOutOfRangeException(nameof(options), options.Kind, "Unknown kind of export."),
@@ -201,18 +207,34 @@ public static class ModelExporter
         return new ExportResult { Output = options.Output, Model = path, Quantization = report, Warnings = warnings };
     }
 
-    private static ExportResult ExportAdapter(OnnxModel model, AdapterWeights adapter, ExportSource source, ExportOptions options, OriginalFiles original)
+    private static ExportResult ExportAdapters(OnnxModel model, AdapterWeights first, ExportSource source, ExportOptions options, OriginalFiles original)
     {
-        AdapterConfig config = adapter.RequireConfig().Config;
-        MergedModelExporter.PrepareBase(model, config, new MergeOptions { Format = source.BaseFormat, KeptModules = source.KeptModules });
+        List<AdapterWeights> adapters = [first];
+        try
+        {
+            adapters.AddRange(source.FurtherAdapters.Select(a => PeftAdapterFolder.Read(a)));
+            return ExportAdapters(model, adapters, source, options, original);
+        }
+        finally
+        {
+            adapters.Skip(1).ToList().ForEach(a => a.Dispose());
+        }
+    }
+
+    private static ExportResult ExportAdapters(OnnxModel model, IReadOnlyList<AdapterWeights> adapters, ExportSource source, ExportOptions options, OriginalFiles original)
+    {
+        // A module that one of them trains whole was in floats beside that one.
+        Func<LinearModule, bool>[] besides = [.. adapters.Select(a => QuantizedModules.Beside(a.RequireConfig().Config, source.KeptModules))];
+        bool IsQuantized(LinearModule module) => besides.All(b => b(module));
+        MergedModelExporter.PrepareBase(model, source.BaseFormat, IsQuantized);
         InferredTypes.Fill(model);
 
         // The branches are products with constants too: what is quantized is settled before they are there.
-        HashSet<string> quantized = [.. LinearFinder.Find(model).Modules.Where(QuantizedModules.Beside(config, source.KeptModules)).Select(m => m.Weight.Name)];
-        IReadOnlyDictionary<string, ITensor> parameters = OnnxAdapterExporter.Split(model, adapter, options.Precision ?? DataType.Float);
+        HashSet<string> quantized = [.. LinearFinder.Find(model).Modules.Where(IsQuantized).Select(m => m.Weight.Name)];
+        IReadOnlyList<IReadOnlyDictionary<string, ITensor>> parameters = OnnxAdapterExporter.Split(model, adapters, options.Precision ?? DataType.Float);
         QuantizationReport? report = options.Form is { } form ? Quantize(model, m => WeightQuantizationPass.CanQuantize(m) && quantized.Contains(m.Weight.Name), form) : null;
         bool isFile = options.Output.EndsWith(OnnxAdapterFile.Extension, StringComparison.OrdinalIgnoreCase);
-        string adapterPath = isFile ? options.Output : Path.Combine(options.Output, "adapter" + OnnxAdapterFile.Extension);
+        IReadOnlyList<string> paths = isFile ? [options.Output] : [.. AdapterNames([source.Adapter, .. source.FurtherAdapters]).Select(n => Path.Combine(options.Output, n + OnnxAdapterFile.Extension))];
         ExportOptions modelOptions = new()
         {
             Kind = options.Kind,
@@ -222,16 +244,40 @@ public static class ModelExporter
             ExternalData = options.ExternalData,
             ShardBytes = options.ShardBytes,
         };
-        ExportResult result = Finish(model, source, modelOptions, original, report, parameters.Keys);
-        OnnxAdapterFile.Write(adapterPath, [.. parameters]);
+        ExportResult result = Finish(model, source, modelOptions, original, report, parameters.SelectMany(p => p.Keys));
+        foreach ((string path, IReadOnlyDictionary<string, ITensor> tensors) in paths.Zip(parameters))
+        {
+            OnnxAdapterFile.Write(path, [.. tensors]);
+        }
+
         return new ExportResult
         {
             Output = options.Output,
             Model = result.Model,
-            OnnxAdapter = adapterPath,
+            OnnxAdapters = paths,
             Quantization = report,
             Warnings = result.Warnings,
         };
+    }
+
+    // A run's adapter lies in a folder of its own under the run, which bears the name.
+    private static IReadOnlyList<string> AdapterNames(IReadOnlyList<string> paths)
+    {
+        if (paths.Count == 1)
+        {
+            return ["adapter"];
+        }
+
+        List<string> names = [];
+        foreach (string path in paths)
+        {
+            string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+            string name = Path.GetFileName(full) is "adapter" or "best" && Path.GetFileName(Path.GetDirectoryName(full)) is { Length: > 0 } run ? run
+                : Directory.Exists(full) ? Path.GetFileName(full) : Path.GetFileNameWithoutExtension(full);
+            names.Add(!names.Contains(name) ? name : throw new ConfigurationException($"Two adapters are called '{name}', and so would be their files. Rename the folder of one."));
+        }
+
+        return names;
     }
 
     private static ExportResult ExportPeft(OnnxModel model, AdapterWeights adapter, ExportOptions options) =>

@@ -1,3 +1,4 @@
+using Microsoft.ML.OnnxRuntime;
 using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Lora;
 using OrtQLoRA.Graph.Adapters.Onnx;
@@ -70,6 +71,51 @@ public sealed class ModelExporterTests
 
         Assert.AreEqual(isCopied, File.Exists(folder.File("out/config.json")));
         Assert.AreEqual(isCopied, result.Warnings.Any(w => w.Contains("config.json", StringComparison.Ordinal)));
+    }
+
+    [TestMethod]
+    public void Export_SeveralAdapters_ShareOneBase()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("model.onnx");
+        using OnnxModel original = SmallDecoder.Build();
+        OnnxModelWriter.Write(original, path);
+        ITensor first = Trained("first", new LoraConfig { Rank = 2, TargetModules = ModuleSelector.OfNames("fc"), Initialization = LoraInitialization.Random });
+        ITensor second = Trained("second", new LoraConfig { Rank = 3, TargetModules = ModuleSelector.OfNames("fc", "lm_head"), HasLoraBias = true, Initialization = LoraInitialization.Random });
+
+        ExportSource source = new() { Model = path, Adapter = folder.File("first/adapter"), FurtherAdapters = [folder.File("second/adapter")] };
+        ExportResult result = ModelExporter.Export(source, new ExportOptions { Kind = ExportKind.Adapter, Output = folder.File("out") });
+
+        CollectionAssert.AreEqual(new[] { "first.onnx_adapter", "second.onnx_adapter" }, result.OnnxAdapters.Select(Path.GetFileName).ToArray());
+        TensorAssert.AreClose(OrtRunner.Run(original, SmallDecoder.Feeds())["logits"], Run(), 1e-6);
+        TensorAssert.AreClose(first, Run(result.OnnxAdapters[0]), 1e-6);
+        TensorAssert.AreClose(second, Run(result.OnnxAdapters[1]), 1e-6);
+        StringAssert.Contains(
+            Assert.ThrowsExactly<ConfigurationException>(() => ModelExporter.Export(source, new ExportOptions { Kind = ExportKind.Merged, Output = folder.File("merged") })).Message,
+            "adapter merge");
+
+        ITensor Trained(string name, LoraConfig config)
+        {
+            using OnnxModel model = OnnxModelReader.Read(path);
+            AdapterInsertionPass pass = new(new LoraMethod(), config) { Seed = name.Length };
+            pass.Run(model);
+            PeftAdapterFolder.Write(Path.Combine(folder.File(name), "adapter"), pass.Inserted.InitialWeights());
+            return OrtRunner.Run(model, SmallDecoder.Feeds().Concat(pass.Inserted.Parameters.Select(p => KeyValuePair.Create(p.Name, p.InitialValue))).ToDictionary())["logits"];
+        }
+
+        ITensor Run(params string[] active)
+        {
+            using InferenceSession session = new(result.Model!);
+            OrtLoraAdapter[] adapters = [.. active.Select(a => OrtLoraAdapter.Create(a, null))];
+            try
+            {
+                return OrtRunner.Run(session, SmallDecoder.Feeds(), options => Array.ForEach(adapters, options.AddActiveLoraAdapter))["logits"];
+            }
+            finally
+            {
+                Array.ForEach(adapters, a => a.Dispose());
+            }
+        }
     }
 
     [TestMethod]

@@ -6,7 +6,7 @@ using OrtQLoRA.Graph.Linears;
 namespace OrtQLoRA.Graph.Export.OnnxAdapter;
 
 /// <summary>
-/// Splits a trained model into a base that many adapters can share and one <c>.onnx_adapter</c>: LoRA matrices become optional
+/// Splits a trained model into a base that many adapters can share and the content of their <c>.onnx_adapter</c> files: LoRA matrices become optional
 /// inputs, and so do weights that were trained themselves, with the base's values as defaults.
 /// </summary>
 internal static class OnnxAdapterExporter
@@ -16,16 +16,51 @@ internal static class OnnxAdapterExporter
 
     /// <summary>Gives the model its optional inputs.</summary>
     /// <param name="model">The base model as it was in training; changed in place.</param>
-    /// <param name="adapter">The adapter with method and configuration.</param>
+    /// <param name="adapters">The adapters with method and configuration; the model gets the inputs that any of them needs.</param>
     /// <param name="type">Element type of the LoRA matrices.</param>
-    /// <returns>The adapter's tensors by input name.</returns>
-    /// <exception cref="ConfigurationException">The adapter does not fit the model, or its method cannot stand beside the base.</exception>
-    public static IReadOnlyDictionary<string, ITensor> Split(OnnxModel model, AdapterWeights adapter, DataType type)
+    /// <returns>Each adapter's tensors by input name.</returns>
+    /// <exception cref="ConfigurationException">An adapter does not fit the model, or its method cannot stand beside the base.</exception>
+    public static IReadOnlyList<IReadOnlyDictionary<string, ITensor>> Split(OnnxModel model, IReadOnlyList<AdapterWeights> adapters, DataType type)
+    {
+        foreach (AdapterWeights adapter in adapters)
+        {
+            (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
+            DenseWeights.ExpandTrained(model, config);
+            ExpandProducts(model, LinearFinder.Find(model), method, config);
+        }
+
+        LinearSites sites = LinearFinder.Find(model);
+        (AdapterPlan Plan, IReadOnlyDictionary<string, ITensor> Tensors)[] plans = [.. adapters.Select(a => PlanOf(a, sites))];
+        OptionalLora branches = new(model, type);
+        foreach (IGrouping<string, LoraLayer> layers in plans.Select(p => p.Plan).OfType<LoraPlan>().SelectMany(p => p.Layers).GroupBy(l => l.Module.Path))
+        {
+            branches.Insert(layers.FirstOrDefault(l => l.Bias is not null) ?? layers.First());
+        }
+
+        List<IReadOnlyDictionary<string, ITensor>> results = [];
+        foreach ((AdapterPlan plan, IReadOnlyDictionary<string, ITensor> tensors) in plans)
+        {
+            OrderedDictionary<string, ITensor> parameters = new(StringComparer.Ordinal);
+            foreach (TrainedWeight weight in plan.TrainedWeights)
+            {
+                Open(model, sites, weight, tensors[weight.FileKey], parameters);
+            }
+
+            foreach (LoraLayer layer in plan is LoraPlan lora ? lora.Layers : [])
+            {
+                branches.AddValues(layer, t => tensors[t.FileKey], parameters);
+            }
+
+            results.Add(parameters);
+        }
+
+        model.IrVersion = Math.Max(model.IrVersion, FirstIrVersionWithOptionalInputs);
+        return results;
+    }
+
+    private static (AdapterPlan Plan, IReadOnlyDictionary<string, ITensor> Tensors) PlanOf(AdapterWeights adapter, LinearSites sites)
     {
         (IAdapterMethod method, AdapterConfig config) = adapter.RequireConfig();
-        DenseWeights.ExpandTrained(model, config);
-        ExpandProducts(model, LinearFinder.Find(model), method, config);
-        LinearSites sites = LinearFinder.Find(model);
         AdapterPlan plan = method.Plan(sites, config);
         bool isPlain = plan is LoraPlan { IsPlain: true } || (plan is not LoraPlan && plan.Tensors.Count == 0);
         if (!isPlain)
@@ -38,24 +73,7 @@ internal static class OnnxAdapterExporter
             throw new ConfigurationException($"An .onnx_adapter holds matrices, but '{convolution.Module.Path}' is a convolution. Export with --to merged, or train without it (exclude_modules).");
         }
 
-        IReadOnlyDictionary<string, ITensor> tensors = new InitialValues(adapter, plan).Tensors;
-        OrderedDictionary<string, ITensor> parameters = new(StringComparer.Ordinal);
-        foreach (TrainedWeight weight in plan.TrainedWeights)
-        {
-            Open(model, sites, weight, tensors[weight.FileKey], parameters);
-        }
-
-        if (plan is LoraPlan lora)
-        {
-            OptionalLora branches = new(model, type, t => tensors[t.FileKey], parameters);
-            foreach (LoraLayer layer in lora.Layers)
-            {
-                branches.Insert(layer);
-            }
-        }
-
-        model.IrVersion = Math.Max(model.IrVersion, FirstIrVersionWithOptionalInputs);
-        return parameters;
+        return (plan, new InitialValues(adapter, plan).Tensors);
     }
 
     // A branch reads and adds to floats: where integers are multiplied, both sides are dequantized instead.
@@ -89,8 +107,12 @@ internal static class OnnxAdapterExporter
                     $"The trained weight '{parameter.Name}' {(value.Initializer is null ? "is a Constant node" : "shares its initializer with a weight that was not trained")} and cannot become an input of its own. Export with --to merged.");
             }
 
-            model.Graph.MarkAsInput(value);
-            value.Type = content.ToOnnxType();
+            if (!value.IsGraphInput)
+            {
+                model.Graph.MarkAsInput(value);
+                value.Type = content.ToOnnxType();
+            }
+
             parameters[value.Name] = ParameterValues.ToContent(parameter, parameter.IsTransposed ? new TransposedTensor(trained) : trained);
         }
     }

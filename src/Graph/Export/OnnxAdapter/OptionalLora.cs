@@ -17,19 +17,32 @@ internal sealed class OptionalLora
 {
     private readonly OnnxModel _model;
     private readonly DataType _type;
-    private readonly Func<AdapterTensor, ITensor> _tensors;
-    private readonly OrderedDictionary<string, ITensor> _parameters;
+    private readonly Dictionary<string, string> _inputs = new(StringComparer.Ordinal);
 
     /// <param name="model">The model being changed.</param>
     /// <param name="type">Element type of the inputs.</param>
-    /// <param name="tensors">The adapter's tensors.</param>
-    /// <param name="parameters">Receives the values of the inputs by name.</param>
-    public OptionalLora(OnnxModel model, DataType type, Func<AdapterTensor, ITensor> tensors, OrderedDictionary<string, ITensor> parameters)
+    public OptionalLora(OnnxModel model, DataType type)
     {
         _model = model;
         _type = type;
-        _tensors = tensors;
-        _parameters = parameters;
+    }
+
+    /// <summary>The values of a layer's inputs for one adapter.</summary>
+    /// <param name="layer">The adapter's layer, of a module that has a branch.</param>
+    /// <param name="tensors">The adapter's tensors.</param>
+    /// <param name="parameters">Receives the values by input name.</param>
+    public void AddValues(LoraLayer layer, Func<AdapterTensor, ITensor> tensors, OrderedDictionary<string, ITensor> parameters)
+    {
+        float[] b = tensors(layer.B).ToFloats();
+        System.Numerics.Tensors.TensorPrimitives.Multiply(b, (float)layer.Scaling, b);
+        parameters[_inputs[layer.A.Name]] = ConvertedTensor.To(new TransposedTensor(FloatTensor.Of(tensors(layer.A))), _type);
+        parameters[_inputs[layer.B.Name]] = ConvertedTensor.To(new TransposedTensor(DenseTensor.Of([layer.Module.OutFeatures, layer.Rank], b)), _type);
+        if (layer.Bias is { } bias)
+        {
+            float[] values = tensors(bias).ToFloats();
+            System.Numerics.Tensors.TensorPrimitives.Multiply(values, (float)layer.Scaling, values);
+            parameters[_inputs[bias.Name]] = ConvertedTensor.To(DenseTensor.Vector(values), _type);
+        }
     }
 
     /// <summary>Puts the branch on every site of a layer's module.</summary>
@@ -38,13 +51,11 @@ internal sealed class OptionalLora
         LinearModule module = layer.Module;
         GraphBuilder start = new(_model.Graph, _model.Opset, _model.Graph.First) { Scope = module.Path + "/lora/" };
         Dimension rank = Dimension.Of($"{module.Path}.lora_r");
-        float[] b = _tensors(layer.B).ToFloats();
-        System.Numerics.Tensors.TensorPrimitives.Multiply(b, (float)layer.Scaling, b);
-        Value aInput = Input(layer.A, [Dimension.Of(module.InFeatures), rank], [module.InFeatures, 0], new TransposedTensor(FloatTensor.Of(_tensors(layer.A))));
-        Value bInput = Input(layer.B, [rank, Dimension.Of(module.OutFeatures)], [0, module.OutFeatures], new TransposedTensor(DenseTensor.Of([module.OutFeatures, layer.Rank], b)));
+        Value aInput = Input(layer.A, [Dimension.Of(module.InFeatures), rank], [module.InFeatures, 0]);
+        Value bInput = Input(layer.B, [rank, Dimension.Of(module.OutFeatures)], [0, module.OutFeatures]);
         Value a = start.Cast(aInput, DataType.Float);
         Value bScaled = start.Cast(bInput, DataType.Float);
-        Value? bias = layer.Bias is null ? null : start.Cast(Bias(layer.Bias, layer), DataType.Float);
+        Value? bias = layer.Bias is null ? null : start.Cast(Input(layer.Bias, [Dimension.Of(module.OutFeatures)], [module.OutFeatures]), DataType.Float);
         if (module.Sites.Any(s => s.IsFused))
         {
             InsertIntoWeight(layer, start, a, bScaled);
@@ -110,20 +121,13 @@ internal sealed class OptionalLora
         : site.Content.ElementType.IsFloatingPoint() ? site.Content.ElementType
         : DataType.Float;
 
-    private Value Bias(AdapterTensor tensor, LoraLayer layer)
-    {
-        float[] values = _tensors(tensor).ToFloats();
-        System.Numerics.Tensors.TensorPrimitives.Multiply(values, (float)layer.Scaling, values);
-        return Input(tensor, [Dimension.Of(values.Length)], [values.Length], DenseTensor.Vector(values));
-    }
-
-    private Value Input(AdapterTensor tensor, Dimension[] shape, long[] defaultDims, ITensor content)
+    private Value Input(AdapterTensor tensor, Dimension[] shape, long[] defaultDims)
     {
         long count = defaultDims.Aggregate(1L, (n, d) => n * d);
         byte[] zeros = new byte[_type.ByteLength(count)];
         Value input = _model.Graph.AddInput(_model.Graph.Names.Reserve(tensor.Name), _type, new Shape(shape));
         _model.Graph.SetInitializer(input, new DenseTensor(_type, defaultDims, zeros));
-        _parameters[input.Name] = ConvertedTensor.To(content, _type);
+        _inputs[tensor.Name] = input.Name;
         return input;
     }
 }

@@ -92,7 +92,7 @@ public sealed class ConvolutionLoraTests
         AdapterWeights adapter = Insert(model, Config()).InitialWeights();
         using OnnxModel target = Build([3], 1, 1, 1);
 
-        StringAssert.Contains(Assert.ThrowsExactly<ConfigurationException>(() => OnnxAdapterExporter.Split(target, adapter, DataType.Float)).Message, "'conv'");
+        StringAssert.Contains(Assert.ThrowsExactly<ConfigurationException>(() => OnnxAdapterExporter.Split(target, [adapter], DataType.Float)).Message, "'conv'");
     }
 
     private static LoraConfig Config() => new() { Rank = 2, Alpha = 4, TargetModules = ModuleSelector.OfNames("conv") };
