@@ -15,6 +15,12 @@ public abstract class AdapterConfig
         ["QUESTION_ANS"] = ["qa_outputs"],
     };
 
+    // What PEFT writes for every method.
+    private static readonly string[] CommonKeys =
+    [
+        "auto_mapping", "base_model_name_or_path", "inference_mode", "modules_to_save", "peft_type", "peft_version", "revision", "task_type",
+    ];
+
     /// <summary>PEFT's name of the method (<c>peft_type</c>), or null if PEFT has no such method.</summary>
     public virtual string? PeftType => null;
 
@@ -31,11 +37,26 @@ public abstract class AdapterConfig
     public JsonObject? Source { get; protected set; }
 
     /// <summary>
+    /// Keys of the file that nothing here knows, as a later PEFT may write them, and that are set: what they mean is not applied.
+    /// </summary>
+    public IReadOnlyList<string> UnknownKeys =>
+        [.. (Source ?? []).Where(p => IsSet(p.Value)).Select(p => p.Key).Except(CommonKeys).Except(KnownKeys).Order(StringComparer.Ordinal)];
+
+    /// <summary>
     /// <see cref="ModulesToSave"/> with the heads that the task adds: classifier and score for sequence and token
     /// classification, whether the model has them or not.
     /// </summary>
     public IReadOnlyList<string> AllModulesToSave =>
         [.. ModulesToSave.Concat(HeadsOfTask.GetValueOrDefault(TaskType ?? "", [])).Distinct(StringComparer.Ordinal)];
+
+    /// <summary>Keys of the method's own, in any version of PEFT that is known here.</summary>
+    protected abstract IEnumerable<string> KnownKeys { get; }
+
+    /// <summary>What to tell the user of <see cref="UnknownKeys"/>; null if there are none.</summary>
+    /// <param name="source">Where the configuration was read from.</param>
+    public string? UnknownKeysWarning(string source) => UnknownKeys.Count == 0
+        ? null
+        : $"The configuration of '{source}' has keys that this version does not know and does not apply: {string.Join(", ", UnknownKeys)}. If they change the adapter's numbers, results differ from PEFT's; take them out, or save the adapter without them.";
 
     /// <summary>
     /// Whether the module's own weight is trained, so that it stays in floats whatever the base is: the module, or one that
@@ -48,4 +69,13 @@ public abstract class AdapterConfig
 
     /// <summary>A copy whose targets are the given selector, as found in a model.</summary>
     public abstract AdapterConfig WithTargets(ModuleSelector targets);
+
+    // Off in every form that PEFT writes a default in.
+    private static bool IsSet(JsonNode? value) => value switch
+    {
+        null => false,
+        JsonObject map => map.Count > 0,
+        JsonArray list => list.Count > 0,
+        _ => value.ToJsonString() is not ("false" or "0" or "0.0" or "\"\""),
+    };
 }

@@ -3,7 +3,7 @@ using OrtQLoRA.Graph.Quantization;
 namespace OrtQLoRA.Graph.Export;
 
 /// <summary>What an export wrote.</summary>
-public sealed class ExportResult
+public sealed record ExportResult
 {
     /// <summary>The file or folder that was asked for.</summary>
     public required string Output { get; init; }

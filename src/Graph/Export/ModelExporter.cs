@@ -46,7 +46,7 @@ public static class ModelExporter
 
         using AdapterWeights adapter = PeftAdapterFolder.Read(source.Adapter);
         Prepare(model, options);
-        return options.Kind switch
+        ExportResult result = options.Kind switch
         {
             ExportKind.Merged => ExportMerged(model, adapter, source, options, original),
             ExportKind.Int8 => ExportInt8(model, adapter, source, options, original),
@@ -55,6 +55,7 @@ public static class ModelExporter
             ExportKind.Eetq => ExportEetq(model, adapter, source, options),
             _ => throw new ArgumentOutOfRangeException(nameof(options), options.Kind, "Unknown kind of export."),
         };
+        return adapter.Config?.UnknownKeysWarning(source.Adapter) is { } warning ? result with { Warnings = [warning, .. result.Warnings] } : result;
     }
 
     private static void Validate(ExportOptions options)
@@ -129,10 +130,8 @@ public static class ModelExporter
     {
         int expanded = Merge(model, adapter, source);
         ExportResult result = Finish(model, source, options, original, null);
-        return expanded == 0 ? result : new ExportResult
+        return expanded == 0 ? result : result with
         {
-            Output = result.Output,
-            Model = result.Model,
             Warnings = [.. result.Warnings, $"{expanded} adapted modules hold integers in the base model and are floats now, so that nothing is rounded twice. Export with --to int8 for integers, or with --to adapter to keep the base as it is."],
         };
     }

@@ -54,6 +54,11 @@ internal sealed class TrainingMaterial : IDisposable
         try
         {
             settings = AdapterSettings.Create(options);
+            if (options.InitAdapter is { } start && settings.Initial?.Config?.UnknownKeysWarning(start) is { } unknown)
+            {
+                callback.OnWarning(unknown);
+            }
+
             ModelFacts facts = ModelFacts.Read(model, options.LossOutput);
             data = new DataSetup(facts, settings.Task, options, callback.OnWarning);
             if (resumed is not null)

@@ -174,6 +174,11 @@ internal static class AdapterCommand
             context.Output.WriteLine($"  {key}: {value!.ToJsonString()}");
         }
 
+        if (adapter.Config?.UnknownKeysWarning(path) is { } warning)
+        {
+            context.Error.WriteLine($"Warning: {warning}");
+        }
+
         Table table = new Table().AddColumns("Tensor", "Type", "Shape", "Norm", "Largest");
         foreach ((string key, ITensor tensor) in adapter.Tensors.OrderBy(t => t.Key, StringComparer.Ordinal))
         {

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using OrtQLoRA.Graph.Adapters.Lora;
 using OrtQLoRA.Graph.Adapters.Targeted;
 
 namespace OrtQLoRA.Graph.Adapters.AdaLora;
@@ -69,6 +70,9 @@ public sealed class AdaLoraConfig : TargetedConfig
 
     /// <inheritdoc/>
     protected internal override IReadOnlyDictionary<string, JsonNode?> DefaultKeys => Defaults;
+
+    /// <inheritdoc/>
+    protected override IEnumerable<string> KnownKeys => base.KnownKeys.Concat(LoraConfig.IdleKeys);
 
     internal static AdaLoraConfig FromJson(JsonObject json, string source)
     {

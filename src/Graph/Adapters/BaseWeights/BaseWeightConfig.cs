@@ -35,6 +35,9 @@ public sealed class BaseWeightConfig : AdapterConfig
     }
 
     /// <inheritdoc/>
+    protected override IEnumerable<string> KnownKeys => ["parameters"];
+
+    /// <inheritdoc/>
     public override JsonObject ToJson() => new()
     {
         ["task_type"] = TaskType,

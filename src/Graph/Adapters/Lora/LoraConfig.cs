@@ -13,6 +13,12 @@ public sealed class LoraConfig : TargetedConfig
         "monteclora_config", "ensure_weight_tying",
     ];
 
+    /// <summary>
+    /// Keys that change nothing by themselves: details of starts, which <c>init_lora_weights</c> chooses, of QALoRA and of Megatron's layers.
+    /// </summary>
+    internal static readonly string[] IdleKeys =
+        ["eva_config", "loftq_config", "corda_config", "lora_ga_config", "qalora_group_size", "megatron_core", "megatron_config"];
+
     // What every release of PEFT that loads our adapters knows; older ones refuse keys that they do not.
     private static readonly IReadOnlyDictionary<string, JsonNode?> Defaults = Keys(
         """
@@ -89,6 +95,9 @@ public sealed class LoraConfig : TargetedConfig
 
     /// <inheritdoc/>
     protected internal override IReadOnlyDictionary<string, JsonNode?> DefaultKeys => Defaults;
+
+    /// <inheritdoc/>
+    protected override IEnumerable<string> KnownKeys => base.KnownKeys.Concat(IdleKeys);
 
     /// <summary>Reads a configuration.</summary>
     /// <param name="json">Content of <c>adapter_config.json</c>.</param>

@@ -24,6 +24,10 @@ public abstract class PromptConfig : AdapterConfig
     };
 
     /// <inheritdoc/>
+    protected override IEnumerable<string> KnownKeys =>
+        [.. CommonKeys, .. OwnKeys().Select(k => k.Key), "num_transformer_submodules", "token_dim", "num_layers", "num_attention_heads"];
+
+    /// <inheritdoc/>
     public override AdapterConfig WithTargets(Targets.ModuleSelector targets) => (AdapterConfig)MemberwiseClone();
 
     /// <inheritdoc/>

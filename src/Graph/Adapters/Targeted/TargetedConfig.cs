@@ -43,6 +43,9 @@ public abstract class TargetedConfig : AdapterConfig
     private string BiasOfTargets => PeftType == "ADALORA" ? "lora_only" : $"{PeftType!.ToLowerInvariant()}_only";
 
     /// <inheritdoc/>
+    protected override IEnumerable<string> KnownKeys => KeysOf(this).Concat(OwnKeys().Select(k => k.Key));
+
+    /// <inheritdoc/>
     public override AdapterConfig WithTargets(ModuleSelector targets)
     {
         TargetedConfig copy = (TargetedConfig)MemberwiseClone();

@@ -1,3 +1,4 @@
+using OrtQLoRA.Graph.Adapters;
 using OrtQLoRA.Graph.Adapters.Peft;
 using OrtQLoRA.TestKit;
 
@@ -43,5 +44,31 @@ public sealed class PeftAdapterFolderTests
         File.WriteAllBytes(Path.Combine(folder.Path, "adapter_model.bin"), [0x80, 2]);
 
         StringAssert.Contains(Assert.ThrowsExactly<ModelFormatException>(() => PeftAdapterFolder.Read(folder.Path)).Message, "safe_serialization");
+    }
+
+    [TestMethod]
+    public void ReadConfig_KeysOfALaterVersion_AreNamedWhereTheyAreSet()
+    {
+        using TemporaryFolder folder = new();
+        File.WriteAllText(Path.Combine(folder.Path, "adapter_config.json"), """
+            {"peft_type": "LORA", "target_modules": ["q"], "lora_twist": 2, "lora_fold": {"a": 1}, "lora_off": false, "lora_none": null, "lora_empty": [], "peft_version": "9.0"}
+            """);
+
+        AdapterConfig config = PeftAdapterFolder.ReadConfig(folder.Path).Config;
+
+        CollectionAssert.AreEqual(new[] { "lora_fold", "lora_twist" }, config.UnknownKeys.ToArray());
+        StringAssert.Contains(config.UnknownKeysWarning("here")!, "'here' has keys that this version does not know and does not apply: lora_fold, lora_twist");
+    }
+
+    [TestMethod]
+    public void ReadConfig_EveryRecordedFolder_HasKnownKeysOnly()
+    {
+        string root = Fixtures.Require("peft");
+
+        foreach (string folder in Directory.EnumerateFiles(root, "adapter_config.json", SearchOption.AllDirectories).Select(f => Path.GetDirectoryName(f)!))
+        {
+            AdapterConfig config = PeftAdapterFolder.ReadConfig(folder).Config;
+            Assert.IsNull(config.UnknownKeysWarning(folder));
+        }
     }
 }
