@@ -13,6 +13,10 @@ internal static class ConstantContent
     public static ITensor? DefaultOf(Value? value) =>
         value?.Initializer ?? (value?.Producer is { } producer && producer.Is("Constant") ? OfNode(producer) : null);
 
+    /// <summary>The number in a constant float tensor of exactly one element, as <see cref="DefaultOf"/> reads it; null if the value is no such constant.</summary>
+    public static float? DefaultScalar(Value? value) =>
+        DefaultOf(value) is { } content && content.ElementType.IsFloatingPoint() && content.ElementCount() == 1 ? content.ToFloats()[0] : null;
+
     /// <summary>The integers of a constant integer tensor, row-major; null if the value is not constant.</summary>
     public static long[]? Int64s(Value? value) => Of(value) is { } content && IsIntegral(content.ElementType) ? content.ToInt64s() : null;
 

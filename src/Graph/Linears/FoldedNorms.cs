@@ -61,8 +61,7 @@ internal sealed partial class FoldedNorms
     // The factor may be rounded: to bfloat16 by PyTorch, to two decimals by the GenAI builder.
     private static bool HasScaledResult(LinearSite site) =>
         site.Kind == LinearKind.Embedding && site.Product.Uses.Select(u => u.Node).Any(
-            n => n.Is("Mul") && n.Inputs.Any(i => i is not null && ConstantContent.DefaultOf(i) is { } factor && factor.ElementType.IsFloatingPoint() && factor.ElementCount() == 1
-                && Math.Abs((factor.ToFloats()[0] / Math.Sqrt(site.OutFeatures)) - 1) < 0.005));
+            n => n.Is("Mul") && n.Inputs.Any(i => ConstantContent.DefaultScalar(i) is { } factor && Math.Abs((factor / Math.Sqrt(site.OutFeatures)) - 1) < 0.005));
 
     [GeneratedRegex(@"^add_\d+$")]
     private static partial Regex Sum();

@@ -29,7 +29,6 @@ internal readonly record struct EmbeddingResult(Value Value, float Factor)
         return result;
     }
 
-    private static float? FactorOf(Node node) => node.Is("Mul")
-        ? node.Inputs.Select(i => ConstantContent.DefaultOf(i)).FirstOrDefault(c => c is not null && c.ElementType.IsFloatingPoint() && c.ElementCount() == 1)?.ToFloats()[0]
-        : null;
+    private static float? FactorOf(Node node) =>
+        node.Is("Mul") ? node.Inputs.Select(ConstantContent.DefaultScalar).FirstOrDefault(f => f is not null) : null;
 }
