@@ -46,13 +46,7 @@ public sealed class NativeTrainingTests
         using SessionTrainingEngine expected = new(portable.Artifacts);
         using SessionTrainingEngine actual = new(native.Artifacts, new EngineOptions { CustomOps = library });
         Dictionary<string, DenseTensor> batch = Batch(portable.Artifacts);
-        foreach (TrainableParameter parameter in expected.Parameters)
-        {
-            // LoRA's B starts at zero, where A has no gradient.
-            DenseTensor start = Pattern(parameter.InitialValue.Dims);
-            expected.SetParameter(parameter.Name, start);
-            actual.SetParameter(parameter.Name, start);
-        }
+        SetSameStart(expected, actual);
 
         double loss = expected.TrainStep(batch);
 
@@ -86,12 +80,7 @@ public sealed class NativeTrainingTests
         using SessionTrainingEngine expected = new(kept.Artifacts, new EngineOptions { CustomOps = library });
         using SessionTrainingEngine actual = new(again.Artifacts, new EngineOptions { CustomOps = library });
         Dictionary<string, DenseTensor> batch = Batch(kept.Artifacts);
-        foreach (TrainableParameter parameter in expected.Parameters)
-        {
-            DenseTensor start = Pattern(parameter.InitialValue.Dims);
-            expected.SetParameter(parameter.Name, start);
-            actual.SetParameter(parameter.Name, start);
-        }
+        SetSameStart(expected, actual);
 
         Assert.AreEqual(expected.TrainStep(batch), actual.TrainStep(batch));
         CollectionAssert.AreEqual(Gradient(expected), Gradient(actual));
@@ -139,12 +128,7 @@ public sealed class NativeTrainingTests
         using SessionTrainingEngine expected = new(apart.Artifacts, new EngineOptions { CustomOps = library });
         using SessionTrainingEngine actual = new(fused.Artifacts, new EngineOptions { CustomOps = library });
         Dictionary<string, DenseTensor> batch = Batch(apart.Artifacts);
-        foreach (TrainableParameter parameter in expected.Parameters)
-        {
-            DenseTensor start = Pattern(parameter.InitialValue.Dims);
-            expected.SetParameter(parameter.Name, start);
-            actual.SetParameter(parameter.Name, start);
-        }
+        SetSameStart(expected, actual);
 
         for (int pass = 0; pass < 2; pass++)
         {
@@ -191,6 +175,17 @@ public sealed class NativeTrainingTests
             name => DenseTensor.Of([Rows, Length], name.Contains("mask", StringComparison.Ordinal) ? [.. ids.Select(_ => 1L)]
                 : name.Contains("position", StringComparison.Ordinal) ? [.. ids.Select((_, i) => (long)(i % Length))]
                 : ids));
+    }
+
+    // LoRA's B starts at zero, where A has no gradient.
+    private static void SetSameStart(SessionTrainingEngine expected, SessionTrainingEngine actual)
+    {
+        foreach (TrainableParameter parameter in expected.Parameters)
+        {
+            DenseTensor start = Pattern(parameter.InitialValue.Dims);
+            expected.SetParameter(parameter.Name, start);
+            actual.SetParameter(parameter.Name, start);
+        }
     }
 
     private static DenseTensor Pattern(IReadOnlyList<long> dims)
